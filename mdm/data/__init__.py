@@ -1,0 +1,1 @@
+"""What goes in: builders, pipelines, tokenizers, rendering. NumPy only."""
