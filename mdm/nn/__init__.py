@@ -1,0 +1,1 @@
+"""Flax Linen blocks and backbones."""

@@ -1,0 +1,91 @@
+"""Multi-head attention of tokens among themselves or to a memory.
+
+Source: *Attention Is All You Need*, Vaswani et al., 2017, section 3.2. What may be
+looked at is an argument (`visible`, True = may be seen), never a convention; a query
+that may see nothing gets zeros, not an average of what is hidden.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from mdm.nn.layers import Initializer, Linear
+
+
+def attend(
+  query: Float[Array, "b q h k"],
+  key: Float[Array, "b m h k"],
+  value: Float[Array, "b m h k"],
+  visible: Bool[Array, "#b 1 #q m"] | None = None,
+) -> Float[Array, "b q h k"]:
+  """softmax(Q K^T / sqrt(k)) V for each head, over the visible keys only.
+
+  Scores and softmax are float32, whatever the dtype of the inputs.
+  """
+  query = query * query.shape[-1] ** -0.5
+  scores = jnp.einsum(
+    "bqhk,bmhk->bhqm", query, key, preferred_element_type=jnp.float32
+  )  # b h q m
+  if visible is not None:
+    scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
+  share = jax.nn.softmax(scores, axis=-1)
+  if visible is not None:  # a row that sees nothing would be uniform otherwise
+    share = jnp.where(visible, share, 0.0)
+  return jnp.einsum("bhqm,bmhk->bqhk", share.astype(value.dtype), value)  # b q h k
+
+
+class Attention(nn.Module):
+  """Self-attention, or attention to `memory` where one is given.
+
+  The keys and values of a memory are computed once, for all queries. Parameters:
+  `qkv` (one fused map) or `query` and `key_value`, and `out`.
+  """
+
+  heads: int
+  kernel_init: Initializer = nn.initializers.xavier_normal()
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "b q d"],
+    memory: Float[Array, "b m e"] | None = None,
+    *,
+    visible: Bool[Array, "#b 1 #q m"] | None = None,
+  ) -> Float[Array, "b q d"]:
+    """Mixes tokens; the width of the result is that of `x`.
+
+    Raises:
+      ValueError: if the width is no multiple of the number of heads.
+    """
+    width = x.shape[-1]
+    if width % self.heads:
+      raise ValueError(
+        f"width = {width} is no multiple of heads = {self.heads}; change one of them."
+      )
+    split = (self.heads, width // self.heads)
+    if memory is None:
+      qkv = self._project((3, *split), "qkv")(x)  # b q 3 h k
+      query, key, value = jnp.moveaxis(qkv, 2, 0)  # each b q h k
+    else:
+      query = self._project(split, "query")(x)  # b q h k
+      pair = self._project((2, *split), "key_value")(memory)  # b m 2 h k
+      key, value = jnp.moveaxis(pair, 2, 0)  # each b m h k
+    mixed = attend(query, key, value, visible)  # b q h k
+    out = Linear(
+      (width,),
+      ("heads", "kv", "embed"),
+      contract=2,
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      name="out",
+    )
+    return out(mixed)  # b q d
+
+  def _project(self, features: tuple[int, ...], name: str) -> Linear:
+    axes = ("embed", *[None] * (len(features) - 2), "heads", "kv")
+    return Linear(
+      features, axes, kernel_init=self.kernel_init, dtype=self.dtype, name=name
+    )

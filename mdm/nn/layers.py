@@ -1,0 +1,159 @@
+"""The small parts every network is made of: linear maps, norms, MLPs, dropped paths.
+
+Parameters are float32 and carry logical axis names ("embed", "mlp", "heads", "kv",
+"vocab") that a config maps to mesh axes; products run in the module's `dtype`, norms
+in float32. Stochastic depth follows *Deep Networks with Stochastic Depth, Huang et
+al., 2016*, with a rate that grows linearly with depth.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+Initializer = Callable[..., jax.Array]
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "gelu": functools.partial(jax.nn.gelu, approximate=False),
+  "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+  "relu": jax.nn.relu,
+  "silu": jax.nn.silu,
+}
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+  """The elementwise function called `name`; "gelu" is the exact one.
+
+  Raises:
+    ValueError: if there is none of that name.
+  """
+  if name not in ACTIVATIONS:
+    raise ValueError(
+      f"activation = {name!r} is not known; choose one of {', '.join(ACTIVATIONS)}."
+    )
+  return ACTIVATIONS[name]
+
+
+class Linear(nn.Module):
+  """Contracts the last `contract` axes of the input with a kernel; adds a bias.
+
+  Fans are those of the flattened matrix, so one fused query-key-value map starts
+  like the single matrix it is.
+
+  Attributes:
+    features: shape of the output axes.
+    axes: logical names, one for each axis of the kernel (contracted, then features).
+    contract: how many trailing input axes are summed over.
+  """
+
+  features: Sequence[int]
+  axes: Sequence[str | None]
+  contract: int = 1
+  use_bias: bool = True
+  kernel_init: Initializer = nn.initializers.xavier_normal()
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*dims"]) -> Float[Array, "*out"]:
+    """Maps [... inputs] to [... features]."""
+    features = tuple(self.features)
+    inputs = x.shape[-self.contract :]
+
+    def init(key: Key[Array, ""], shape: tuple[int, ...]) -> jax.Array:
+      matrix = (math.prod(inputs), math.prod(features))
+      return self.kernel_init(key, matrix, jnp.float32).reshape(shape)
+
+    kernel = self.param(
+      "kernel", nn.with_logical_partitioning(init, tuple(self.axes)), inputs + features
+    )
+    y = jnp.tensordot(
+      x.astype(self.dtype), kernel.astype(self.dtype), axes=self.contract
+    )  # ... features
+    if not self.use_bias:
+      return y
+    zeros = nn.with_logical_partitioning(
+      nn.initializers.zeros, tuple(self.axes[self.contract :])
+    )
+    return y + self.param("bias", zeros, features).astype(self.dtype)
+
+
+class LayerNorm(nn.Module):
+  """Layer norm over the last axis, computed in float32, returned in the input's dtype.
+
+  The variance is the mean of squared deviations (two passes), not the difference of
+  two large means.
+  """
+
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*dims d"]) -> Float[Array, "*dims d"]:
+    """Zero mean and unit variance, then a learned scale and shift."""
+    ones = nn.with_logical_partitioning(nn.initializers.ones, ("embed",))
+    zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("embed",))
+    scale = self.param("scale", ones, x.shape[-1:])  # d
+    bias = self.param("bias", zeros, x.shape[-1:])  # d
+    x32 = x.astype(jnp.float32)
+    centred = x32 - x32.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    y = centred * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
+    return y.astype(x.dtype)
+
+
+class Mlp(nn.Module):
+  """Two linear maps with an activation between; dropout after each of them."""
+
+  hidden: int
+  activation: str = "gelu"
+  dropout: float = 0.0
+  kernel_init: Initializer = nn.initializers.xavier_normal()
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "*dims d"], *, train: bool
+  ) -> Float[Array, "*dims d"]:
+    """Maps d -> hidden -> d."""
+    width = x.shape[-1]
+    drop = nn.Dropout(self.dropout, deterministic=not train)
+    up = Linear(
+      (self.hidden,),
+      ("embed", "mlp"),
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      name="up",
+    )
+    down = Linear(
+      (width,),
+      ("mlp", "embed"),
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      name="down",
+    )
+    y = drop(activation(self.activation)(up(x)))  # ... hidden
+    return drop(down(y))
+
+
+def drop_path(
+  key: Key[Array, ""],
+  branch: Float[Array, "b *dims"],
+  rate: float | Float[Array, ""],
+) -> Float[Array, "b *dims"]:
+  """Zeroes a residual branch for whole examples with probability `rate` < 1.
+
+  What is kept is divided by 1 - rate, so that the expectation is the branch itself.
+  """
+  shape = branch.shape[:1] + (1,) * (branch.ndim - 1)
+  keep = jax.random.bernoulli(key, 1.0 - rate, shape)
+  scale = (keep / (1.0 - rate)).astype(branch.dtype)  # b 1 ...
+  return branch * scale
+
+
+def drop_rates(last: float, depth: int) -> list[float]:
+  """Drop-path rate of each block: 0 for the first, linear up to `last`."""
+  return [last * i / max(depth - 1, 1) for i in range(depth)]
