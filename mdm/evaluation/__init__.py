@@ -1,0 +1,1 @@
+"""How good it is: metrics, and claims of A against B with seeds."""

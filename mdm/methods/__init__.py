@@ -1,0 +1,1 @@
+"""What is learned: one paper, one file, in families."""

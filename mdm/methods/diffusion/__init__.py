@@ -1,0 +1,1 @@
+"""Masked diffusion: readers of scene text and language models."""

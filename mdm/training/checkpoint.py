@@ -1,0 +1,246 @@
+"""Checkpoints: Orbax, asynchronous, atomic, verified when read.
+
+A checkpoint holds the state and a `meta` record: step, config, versions, mesh and, for
+each leaf of the state, its shape, dtype and a fingerprint. A fingerprint is the sum of
+the leaf's bits modulo 2^32: it does not depend on how the leaf is sharded, and any one
+changed byte changes it. Reading compares names and shapes before it touches arrays, and
+fingerprints after, so a wrong or damaged checkpoint is never used in silence.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from mdm.training.state import State, leaf_paths
+
+FOLDER = "checkpoints"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class CheckpointError(ValueError):
+  """A checkpoint is missing, damaged or of another model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+  """The checkpoints of one run."""
+
+  folder: Path
+  manager: ocp.CheckpointManager
+
+  def save(self, state: State, meta: Mapping[str, Any]) -> None:
+    """Starts saving the state; returns once it is safe to donate its buffers.
+
+    Raises:
+      CheckpointError: an earlier save failed (no space left, no permission).
+    """
+    step = int(state.step)
+    record = {**meta, "step": step, "leaves": describe(state)}
+    args = ocp.args.Composite(
+      state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(record)
+    )
+    with self._named_failure(f"step {step}"):
+      self.manager.save(step, args=args, force=True)
+
+  def wait(self) -> None:
+    """Blocks until what was started is on disk.
+
+    Raises:
+      CheckpointError: it could not be written; older checkpoints are untouched.
+    """
+    with self._named_failure("the last step"):
+      self.manager.wait_until_finished()
+
+  def steps(self) -> list[int]:
+    """Steps that have a complete checkpoint, oldest first."""
+    return sorted(self.manager.all_steps())
+
+  def close(self) -> None:
+    """Releases threads; what was started is finished first."""
+    self.manager.close()
+
+  def restore(self, target: State, step: int | None = None) -> State:
+    """The state saved at `step` (None: the newest), laid out as `target` says.
+
+    Args:
+      target: shapes, dtypes and shardings of the wanted state.
+      step: which checkpoint.
+
+    Raises:
+      CheckpointError: there is none, it holds another model's state, or it is damaged.
+    """
+    step = step if step is not None else self.manager.latest_step()
+    if step is None or step not in self.manager.all_steps():
+      raise CheckpointError(f"{self.folder} holds no checkpoint of step {step}; train first.")
+    path = self.folder / str(step)
+    record = self._read(step, path, meta=ocp.args.JsonRestore())["meta"]
+    check_leaves(record["leaves"], target, path)
+    args = ocp.args.StandardRestore(target)
+    state = self._read(step, path, state=args)["state"]
+    _check_fingerprints(record["leaves"], state, path)
+    return state
+
+  def restore_newest_sound(self, target: State) -> State | None:
+    """The newest checkpoint that is whole; damaged ones are set aside with a warning.
+
+    Returns None if there is none at all.
+
+    Raises:
+      CheckpointError: checkpoints exist, but none can be used.
+    """
+    steps = self.steps()
+    for step in reversed(steps):
+      try:
+        return self.restore(target, step)
+      except WrongCheckpointError:
+        raise
+      except CheckpointError as error:
+        aside = self._set_aside(step)
+        warnings.warn(f"{error} Moved to {aside}; falling back.", stacklevel=2)
+    if steps:
+      raise CheckpointError(
+        f"none of the {len(steps)} checkpoints in {self.folder} can be read; "
+        "start again in another --workdir."
+      )
+    return None
+
+  def _read(self, step: int, path: Path, **items: Any) -> Any:
+    try:
+      with _quiet():
+        return self.manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:
+      raise CheckpointError(
+        f"checkpoint {path} is damaged ({_first_line(error)}); delete it to use the "
+        "one before."
+      ) from error
+
+  def _set_aside(self, step: int) -> Path:
+    aside = self.folder.parent / "damaged" / str(step)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(exist_ok=True)
+    shutil.move(self.folder / str(step), aside)
+    self.manager.reload()
+    return aside
+
+  @contextlib.contextmanager
+  def _named_failure(self, what: str) -> Iterator[None]:
+    try:
+      with _quiet():
+        yield
+    except Exception as error:
+      kept = self.steps()
+      last = f"the last good one is step {kept[-1]}" if kept else "there is none yet"
+      raise CheckpointError(
+        f"could not save {what} in {self.folder} ({_first_line(error)}); {last}. Free "
+        "some space, then run the same command again."
+      ) from error
+
+
+class WrongCheckpointError(CheckpointError):
+  """A checkpoint is whole, but of another model."""
+
+
+def open_checkpoints(workdir: Path, keep: int) -> Checkpoints:
+  """The checkpoints below a run's folder; leftovers of a killed save are removed."""
+  folder = Path(workdir).resolve() / FOLDER
+  options = ocp.CheckpointManagerOptions(
+    max_to_keep=keep,
+    create=True,
+    cleanup_tmp_directories=True,
+    enable_async_checkpointing=True,
+  )
+  with _quiet():
+    return Checkpoints(folder, ocp.CheckpointManager(folder, options=options))
+
+
+def versions() -> dict[str, str]:
+  """Versions of the packages that decide what a checkpoint means."""
+  found = {}
+  for package in PACKAGES:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[package] = importlib.metadata.version(package)
+  return found
+
+
+def describe(state: State) -> dict[str, dict[str, Any]]:
+  """Shape, dtype and fingerprint of every leaf, by path."""
+  leaves = leaf_paths(state)
+  prints = jax.device_get(_fingerprints(leaves))
+  return {
+    path: {
+      "shape": list(leaf.shape),
+      "dtype": str(leaf.dtype),
+      "fingerprint": int(prints[path]),
+    }
+    for path, leaf in leaves.items()
+  }
+
+
+def check_leaves(saved: Mapping[str, Any], target: State, path: Path) -> None:
+  """Raises WrongCheckpointError, listing leaves, unless names, shapes, dtypes agree."""
+  wanted = leaf_paths(target)
+  missing = [name for name in wanted if name not in saved]
+  unexpected = [name for name in saved if name not in wanted]
+  misshapen = [
+    f"{name} is {saved[name]['dtype']}{saved[name]['shape']} there, "
+    f"{leaf.dtype}{list(leaf.shape)} here"
+    for name, leaf in wanted.items()
+    if name in saved
+    and (saved[name]["shape"], saved[name]["dtype"]) != (list(leaf.shape), str(leaf.dtype))
+  ]
+  if missing or unexpected or misshapen:
+    parts = [
+      f"{label} ({len(names)}): {', '.join(names[:10])}"
+      for label, names in (
+        ("missing", missing), ("unexpected", unexpected), ("mismatched", misshapen)
+      )
+      if names
+    ]  # fmt: skip
+    raise WrongCheckpointError(
+      f"checkpoint {path} is of another model; {'; '.join(parts)}. Use the config it was "
+      "trained with, or another --workdir."
+    )
+
+
+def _check_fingerprints(saved: Mapping[str, Any], state: State, path: Path) -> None:
+  found = describe(state)
+  bad = [n for n in found if found[n]["fingerprint"] != saved[n]["fingerprint"]]
+  if bad:
+    raise CheckpointError(
+      f"checkpoint {path} is damaged (fingerprint of {', '.join(bad[:3])} differs); "
+      "delete it to use the one before."
+    )
+
+
+@jax.jit
+def _fingerprints(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  def bits(x: jax.Array) -> jax.Array:
+    width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
+    words = x if x.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(x, width)
+    return words.astype(jnp.uint32).sum(dtype=jnp.uint32)
+
+  return {path: bits(leaf) for path, leaf in leaves.items()}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Orbax's own notes on its defaults say nothing that a user of a run can act on."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    yield
+
+
+def _first_line(error: BaseException) -> str:
+  text = str(error).strip() or type(error).__name__
+  return text.splitlines()[0][:200]

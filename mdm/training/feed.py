@@ -1,0 +1,69 @@
+"""What the loop is fed: batches by step, and what they say about themselves."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from mdm.methods.base import Method
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+  """Training batches as a function of the step.
+
+  Attributes:
+    batches: from a step on, this process's rows of each batch, without end.
+    epoch: steps of one pass over the data.
+    facts: what a method must agree with, such as the number of characters.
+  """
+
+  batches: Callable[[int], Iterator[Batch]]
+  epoch: int
+  facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
+  """The feed of `config.data`.
+
+  Raises:
+    ValueError: an unknown data set or setting, or fewer examples than one batch.
+  """
+  from mdm.data import datasets, pipeline
+
+  batch, seed, threads = cfg.train.batch, cfg.seed, cfg.train.threads
+  dataset = datasets.load(cfg.data.to_dict(), "train")
+  if len(dataset) < batch:
+    raise ValueError(
+      f"train.batch = {batch} is larger than the data set of {len(dataset)} examples; "
+      "lower train.batch or build more examples."
+    )
+
+  def batches(start: int) -> Iterator[Batch]:
+    return pipeline.train_batches(
+      dataset,
+      seed=seed,
+      batch=batch,
+      process=jax.process_index(),
+      num_processes=jax.process_count(),
+      start=start,
+      threads=threads,
+    )
+
+  return Feed(batches, len(dataset) // batch, dataset.facts())
+
+
+def check_facts(method: Method, facts: Mapping[str, Any]) -> None:
+  """Raises ValueError where a method's setting contradicts the data."""
+  for name, value in facts.items():
+    ours = getattr(method, name, value)
+    if ours != value:
+      raise ValueError(
+        f"method.{name} = {ours}, but the data has {name} = {value}; set both alike "
+        f"(--set method.{name}={value})."
+      )

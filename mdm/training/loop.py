@@ -1,0 +1,381 @@
+"""The training loop: prepare, start or resume, step, finish. It knows no paper.
+
+The order inside a step matters and is this: dispatch step k; while it runs, read the
+metrics of step k-1 and stop if they are not finite; then log, evaluate, save. A state is
+saved only after its own metrics were found finite, and batch k+1 is drawn only after
+the save: the step number is the whole position in the data.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from mdm.methods.base import Method
+from mdm.training import build, config, settings, sharding
+from mdm.training.checkpoint import Checkpoints, open_checkpoints, versions
+from mdm.training.clock import Clock
+from mdm.training.feed import Feed, check_facts, make_feed
+from mdm.training.optimizer import make_optimizer, make_schedule
+from mdm.training.progress import Progress
+from mdm.training.state import State, init_state, init_variables
+from mdm.training.step import Metrics, StepSettings, compile_train_step, make_train_step
+from mdm.training.stopping import StopRequest
+from mdm.training.writers import Writer, open_writers
+
+Variables = dict[str, Any]
+Evaluator = Callable[[Variables], Mapping[str, float]]
+
+
+class NonFiniteError(RuntimeError):
+  """A metric became NaN or infinite."""
+
+  def __init__(self, step: int, metric: str, value: float, saved: int | None) -> None:
+    self.step, self.metric, self.value = step, metric, value
+    kept = f"checkpoint of step {saved} is kept" if saved else "no checkpoint yet"
+    super().__init__(
+      f"{metric} = {value} at step {step}; {kept}. Lower optimizer.learning_rate or set "
+      "train.on_nan=skip, then run the same command again."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """The training's numbers of steps, all durations resolved."""
+
+  steps: int
+  log_every: int
+  eval_every: int
+  checkpoint_every: int
+
+  def is_due(self, what: str, step: int) -> bool:
+    """Whether "log", "eval" or "checkpoint" happens after `step`."""
+    every = getattr(self, f"{what}_every")
+    return step == self.steps or (every > 0 and step % every == 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """Everything that is fixed before the first step."""
+
+  cfg: ml_collections.ConfigDict
+  workdir: Path
+  plan: Plan
+  train: settings.Train
+  feed: Feed
+  method: Method
+  mesh: Mesh
+  step: Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]
+  make_state: Callable[[], State]
+  abstract_state: State
+  checkpoints: Checkpoints
+  evaluators: Mapping[str, Evaluator]
+  clock: Clock
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """How a training ended.
+
+  Attributes:
+    state: the last state.
+    metrics: metrics of the last step and the last evaluations.
+    stopped: the signal that asked it to stop, or None if it ran to its end.
+    times: seconds per bucket and goodput.
+  """
+
+  state: State
+  metrics: dict[str, float]
+  stopped: int | None
+  times: dict[str, float]
+
+
+def train(
+  cfg: ml_collections.ConfigDict,
+  workdir: str | Path,
+  *,
+  feed: Feed | None = None,
+  evaluators: Mapping[str, Evaluator] | None = None,
+) -> Outcome:
+  """Trains what a config describes; the same call again resumes, bit for bit.
+
+  Args:
+    cfg: the whole config.
+    workdir: folder of the run: config, metrics, checkpoints.
+    feed: batches, if not those of `config.data`.
+    evaluators: functions of the variables whose numbers are logged by their name.
+
+  Raises:
+    ValueError: a setting is wrong, or the folder belongs to another config.
+    NonFiniteError: a metric was not finite and `train.on_nan` is "stop".
+    CheckpointError: a checkpoint could not be written or read.
+  """
+  clock = Clock()
+  run = prepare_run(cfg, workdir, feed=feed, evaluators=evaluators or {}, clock=clock)
+  try:
+    with jax.set_mesh(run.mesh), StopRequest() as stop:
+      state = start_state(run)
+      return take_steps(run, state, stop)
+  finally:
+    run.checkpoints.close()
+
+
+def prepare_run(
+  cfg: ml_collections.ConfigDict,
+  workdir: str | Path,
+  *,
+  feed: Feed | None = None,
+  evaluators: Mapping[str, Evaluator],
+  clock: Clock,
+) -> Run:
+  """Checks the config and builds what it names; nothing is compiled yet."""
+  train_cfg = build.build_section(settings.Train, cfg.train.to_dict(), "train")
+  optimizer_cfg = build.build_section(
+    settings.Optimizer, cfg.optimizer.to_dict(), "optimizer"
+  )
+  sharding_cfg = build.build_section(
+    settings.Sharding, cfg.sharding.to_dict(), "sharding"
+  )
+  mesh = sharding.make_mesh(sharding_cfg)
+  sharding.check_batch_divides(mesh, train_cfg.batch, train_cfg.accumulate)
+  method = build.build_method(cfg)
+  feed = make_feed(cfg) if feed is None else feed
+  check_facts(method, feed.facts)
+  plan = make_plan(train_cfg, feed.epoch)
+  schedule = make_schedule(optimizer_cfg, steps=plan.steps, epoch=feed.epoch)
+  optimizer = make_optimizer(optimizer_cfg, schedule, method.trainable)
+  abstract, make_state = plan_state(
+    method, optimizer, feed, mesh=mesh, preset=sharding_cfg.preset, seed=cfg.seed,
+    ema=train_cfg.ema,
+  )  # fmt: skip
+  step = make_train_step(
+    method,
+    optimizer,
+    schedule,
+    StepSettings(
+      seed=cfg.seed,
+      accumulate=train_cfg.accumulate,
+      skips_nan=train_cfg.on_nan == "skip",
+      ema=train_cfg.ema,
+    ),
+  )
+  folder = claim_workdir(cfg, workdir)
+  return Run(
+    cfg=cfg, workdir=folder, plan=plan, train=train_cfg, feed=feed, method=method,
+    mesh=mesh, make_state=make_state, abstract_state=abstract,
+    step=compile_train_step(step, jax.tree.map(lambda x: x.sharding, abstract)),
+    checkpoints=open_checkpoints(folder, train_cfg.keep), evaluators=evaluators,
+    clock=clock,
+  )  # fmt: skip
+
+
+def make_plan(cfg: settings.Train, epoch: int) -> Plan:
+  """Durations in steps, given the steps of one epoch."""
+  total = settings.to_steps("train.steps", cfg.steps, total=0, epoch=epoch)
+  settings.at_least("train.steps", total, 1)
+  names = ("log_every", "eval_every", "checkpoint_every")
+  return Plan(
+    total,
+    *(
+      settings.to_steps(f"train.{n}", getattr(cfg, n), total=total, epoch=epoch)
+      for n in names
+    ),
+  )
+
+
+def plan_state(
+  method: Method,
+  optimizer: optax.GradientTransformation,
+  feed: Feed,
+  *,
+  mesh: Mesh,
+  preset: str,
+  seed: int,
+  ema: float,
+) -> tuple[State, Callable[[], State]]:
+  """The state's shapes with shardings, and the function that makes a fresh one."""
+  first = next(iter(feed.batches(0)))
+  rows = jax.process_count()
+  shapes = {k: (v.shape[0] * rows, *v.shape[1:]) for k, v in first.items()}
+  dtypes = {k: v.dtype for k, v in first.items()}
+
+  def example() -> dict[str, jax.Array]:
+    zeros = {k: jnp.zeros(shapes[k], dtypes[k]) for k in shapes}
+    return zeros | {"step": jnp.zeros((), jnp.int32)}
+
+  def make() -> State:
+    return init_state(method, optimizer, example(), seed=seed, ema=ema)
+
+  abstract = jax.eval_shape(make)
+  boxed = jax.eval_shape(lambda: init_variables(method, example(), seed))["params"]
+  placed = sharding.state_shardings(
+    abstract, boxed, optimizer, mesh=mesh, preset=preset
+  )
+  abstract = jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, placed
+  )
+  return abstract, jax.jit(make, out_shardings=placed)
+
+
+def claim_workdir(cfg: ml_collections.ConfigDict, workdir: str | Path) -> Path:
+  """Makes the run's folder and stores the config in it, or checks the one stored.
+
+  Raises:
+    ValueError: the folder belongs to another config, or cannot be written.
+  """
+  folder = Path(workdir)
+  stored = folder / "config.json"
+  if stored.exists():
+    theirs = config.load(stored).to_dict()
+    if found := config.differences(cfg.to_dict(), theirs):
+      raise ValueError(
+        f"--workdir {folder} belongs to another config ({'; '.join(found[:5])}); use "
+        "another folder, or the config it was started with."
+      )
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "config.json.tmp"
+    temporary.write_text(config.to_json(cfg))
+    os.replace(temporary, stored)
+  except OSError as error:
+    raise ValueError(
+      f"--workdir {folder} cannot be written ({error.strerror}); name another folder."
+    ) from None
+  return folder
+
+
+def start_state(run: Run) -> State:
+  """The newest saved state, or a fresh one."""
+  with run.clock.within("checkpoint"):
+    if run.train.on_corrupt == "previous":
+      state = run.checkpoints.restore_newest_sound(run.abstract_state)
+    else:
+      has_any = bool(run.checkpoints.steps())
+      state = run.checkpoints.restore(run.abstract_state) if has_any else None
+  if state is not None:
+    return state
+  with run.clock.within("compile"):
+    return jax.block_until_ready(run.make_state())
+
+
+def take_steps(run: Run, state: State, stop: StopRequest) -> Outcome:
+  """Steps until the plan's end or until asked to stop."""
+  start = int(state.step)
+  writers = open_writers(run.workdir, start)
+  progress = Progress(run.plan.steps, start)
+  batches = run.feed.batches(start)
+  pending: Metrics = {}
+  last: dict[str, float] = {}
+  step = start
+  try:
+    while step < run.plan.steps and stop.signal is None:
+      batch = draw_batch(run, batches)
+      with run.clock.within("step" if step > start else "compile"):
+        with jax.transfer_guard("disallow"):
+          state, metrics = run.step(state, batch)
+        if step == start:
+          jax.block_until_ready(metrics)
+        if pending:
+          progress.update(step, check_finite(run, step, pending)["loss"])
+      pending, step = metrics, step + 1
+      last |= after_step(run, state, step, metrics, writers)
+    save_stopped(run, state, step, pending, stop)
+    with run.clock.within("checkpoint"):
+      run.checkpoints.wait()
+    progress.update(step)
+  finally:
+    progress.close()
+    for writer in writers:
+      writer.close()
+  return finish(run, state, last, stop)
+
+
+def draw_batch(run: Run, batches: Iterator[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
+  """The next batch, on the devices."""
+  with run.clock.within("data"):
+    return sharding.put_batch(run.mesh, next(batches))
+
+
+def after_step(
+  run: Run, state: State, step: int, metrics: Metrics, writers: list[Writer]
+) -> dict[str, float]:
+  """What is due after a step: log, then evaluate, then save. Returns the numbers."""
+  found: dict[str, float] = {}
+  due = {what for what in ("log", "eval", "checkpoint") if run.plan.is_due(what, step)}
+  if due:
+    with run.clock.within("step"):
+      values = check_finite(run, step, metrics)
+  if "log" in due:
+    found |= values
+  if "eval" in due:
+    with run.clock.within("eval"):
+      for name, evaluate in run.evaluators.items():
+        numbers = evaluate(state.variables())
+        found |= {f"{name}/{key}": float(value) for key, value in numbers.items()}
+  if found:
+    with run.clock.within("log"):
+      for writer in writers:
+        writer.write(step, found)
+  if "checkpoint" in due:
+    save(run, state)
+  return found
+
+
+def check_finite(run: Run, step: int, metrics: Metrics) -> dict[str, float]:
+  """A step's metrics as numbers.
+
+  Raises:
+    NonFiniteError: the loss or the gradient's norm is not finite, and steps like that
+      are not to be skipped.
+  """
+  values = {name: float(v) for name, v in jax.device_get(metrics).items()}
+  if run.train.on_nan == "stop":
+    for name in ("loss", "grad/norm"):
+      if not math.isfinite(values[name]):
+        run.checkpoints.wait()
+        saved = run.checkpoints.steps()
+        raise NonFiniteError(step, name, values[name], saved[-1] if saved else None)
+  return values
+
+
+def save(run: Run, state: State) -> None:
+  """Starts saving the state with the record of where it comes from."""
+  with run.clock.within("checkpoint"):
+    run.checkpoints.save(
+      state,
+      {
+        "config": run.cfg.to_dict(),
+        "versions": versions(),
+        "mesh": dict(run.mesh.shape),
+      },
+    )
+
+
+def save_stopped(
+  run: Run, state: State, step: int, metrics: Metrics, stop: StopRequest
+) -> None:
+  """Saves where a stopped training stands, unless that is saved already."""
+  if stop.signal is None or not metrics or step in run.checkpoints.steps():
+    return
+  check_finite(run, step, metrics)
+  save(run, state)
+
+
+def finish(
+  run: Run, state: State, metrics: dict[str, float], stop: StopRequest
+) -> Outcome:
+  """The outcome, its times written to `goodput.json`."""
+  times = run.clock.report()
+  with (run.workdir / "goodput.json").open("w") as file:
+    json.dump(times, file, indent=2)
+  return Outcome(state, metrics, stop.signal, times)

@@ -1,0 +1,158 @@
+"""The loop's settings: the schema of `config.train`, `config.optimizer`, `config.sharding`.
+
+Each section of a config is a frozen dataclass. Its fields are the section's keys, its
+types are checked, its `__post_init__` states what lies in range. A duration is a number
+of steps, or a string: "500 steps", "2 epochs", "5%" of the whole training.
+"""
+
+import dataclasses
+from typing import Literal
+
+Duration = int | str
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+  """How long, on how much at a time, and what is kept.
+
+  Attributes:
+    steps: length of the training; a duration in steps or epochs.
+    batch: examples per step, over all devices, processes and micro-batches.
+    accumulate: number of micro-batches that one step's batch is cut into.
+    log_every: how often metrics are written.
+    eval_every: how often evaluators run; 0 for at the end only.
+    checkpoint_every: how often the state is saved; the last step always is.
+    keep: how many of the newest checkpoints stay on disk.
+    on_nan: "stop" ends with an error that names step and metric; "skip" leaves the
+      parameters as they were and counts the step in `skipped`.
+    on_corrupt: what to do if the newest checkpoint is damaged: "previous" falls back
+      to the one before it with a warning, "raise" ends with an error.
+    ema: decay of the averaged parameters used for evaluation; 0 for none.
+    threads: data-loading threads of a process.
+  """
+
+  steps: Duration = 1_000
+  batch: int = 64
+  accumulate: int = 1
+  log_every: Duration = 50
+  eval_every: Duration = 0
+  checkpoint_every: Duration = "10%"
+  keep: int = 3
+  on_nan: Literal["stop", "skip"] = "stop"
+  on_corrupt: Literal["previous", "raise"] = "previous"
+  ema: float = 0.0
+  threads: int = 2
+
+  def __post_init__(self) -> None:
+    at_least("train.batch", self.batch, 1)
+    at_least("train.accumulate", self.accumulate, 1)
+    at_least("train.keep", self.keep, 1)
+    at_least("train.threads", self.threads, 1)
+    within("train.ema", self.ema, 0.0, 1.0)
+    if self.batch % self.accumulate:
+      raise ValueError(
+        f"train.batch = {self.batch} is no multiple of train.accumulate = "
+        f"{self.accumulate}; choose a batch that divides into equal micro-batches."
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """What optax is asked for.
+
+  Attributes:
+    name: "adamw", "lion", "muon" (matrices by Muon, the rest by Adam) or "sgd".
+    learning_rate: the peak of the schedule.
+    schedule: shape after warm-up: "constant", "cosine", "linear", or "wsd" (constant,
+      then linear over the last `decay` of the steps).
+    warmup: how long the rate rises linearly from 0.
+    decay: length of the fall of "wsd".
+    end: last rate as a share of the peak.
+    weight_decay: decoupled, on matrices only: vectors (biases, norms) are exempt.
+    clip: bound on the gradient's global norm; 0 for none.
+    layer_decay: factor per layer below the top on the rate (1 for none).
+    b1: first moment's decay (momentum of "sgd" and "muon").
+    b2: second moment's decay.
+    eps: added to the root of the second moment.
+  """
+
+  name: Literal["adamw", "lion", "muon", "sgd"] = "adamw"
+  learning_rate: float = 1e-3
+  schedule: Literal["constant", "cosine", "linear", "wsd"] = "cosine"
+  warmup: Duration = "5%"
+  decay: Duration = "20%"
+  end: float = 0.0
+  weight_decay: float = 0.05
+  clip: float = 1.0
+  layer_decay: float = 1.0
+  b1: float = 0.9
+  b2: float = 0.95
+  eps: float = 1e-8
+
+  def __post_init__(self) -> None:
+    at_least("optimizer.learning_rate", self.learning_rate, 0.0)
+    at_least("optimizer.weight_decay", self.weight_decay, 0.0)
+    at_least("optimizer.clip", self.clip, 0.0)
+    for name in ("end", "layer_decay", "b1", "b2"):
+      within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharding:
+  """How state and batch lie on the devices.
+
+  Attributes:
+    preset: "dp" (state on every device), "fsdp" (state cut along the width), or
+      "fsdp+tp" (heads, hidden units and vocabulary cut too).
+    data: devices along the mesh axis that only splits the batch; -1 for what is left.
+    fsdp: devices along the axis that splits batch and state.
+    tensor: devices along the axis that splits single layers.
+    Axes left at 0 are chosen by the preset.
+  """
+
+  preset: Literal["dp", "fsdp", "fsdp+tp"] = "dp"
+  data: int = 0
+  fsdp: int = 0
+  tensor: int = 0
+
+
+def at_least(name: str, value: float, low: float) -> None:
+  """Raises ValueError if `value` lies below `low`."""
+  if value < low:
+    raise ValueError(f"{name} = {value} is too small; it must be at least {low}.")
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+  """Raises ValueError if `value` lies outside [low, high]."""
+  if not low <= value <= high:
+    hint = f"; write {value / 100} for {value}%" if 1 < value <= 100 and high == 1 else ""
+    raise ValueError(f"{name} = {value} lies outside [{low}, {high}]{hint}.")
+
+
+def to_steps(name: str, duration: Duration, *, total: int, epoch: int) -> int:
+  """A duration in steps.
+
+  Args:
+    name: the setting's name, for the error.
+    duration: steps, "N steps", "N epochs", or "N%" of `total`.
+    total: steps of the whole training.
+    epoch: steps of one pass over the data.
+
+  Raises:
+    ValueError: the duration is negative or of no known form.
+  """
+  scales = {"steps": 1.0, "step": 1.0, "epochs": epoch, "epoch": epoch}
+  try:
+    if isinstance(duration, int):
+      steps = duration
+    elif duration.endswith("%"):
+      steps = round(float(duration[:-1]) / 100 * total)
+    else:
+      number, unit = duration.split()
+      steps = round(float(number) * scales[unit])
+  except (ValueError, KeyError):
+    raise ValueError(
+      f'{name} = {duration!r} is no duration; write 500, "500 steps", "2 epochs" or "5%".'
+    ) from None
+  at_least(name, steps, 0)
+  return steps

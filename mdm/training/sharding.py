@@ -1,0 +1,141 @@
+"""Where arrays lie: a mesh of three axes, logical axis names, rules from one to the other.
+
+A model names its axes by meaning ("embed", "mlp", "heads", "vocab"); a preset's rules
+map these names to mesh axes. A dimension that its mesh axes do not divide stays whole.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mdm.training.settings import Sharding
+from mdm.training.state import State
+
+PyTree = Any
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+Rules = tuple[tuple[str, str | None], ...]
+
+REPLICATED: Rules = tuple((n, None) for n in ("embed", "mlp", "heads", "kv", "vocab"))
+RULES: dict[str, Rules] = {
+  "dp": REPLICATED,
+  "fsdp": (("embed", "fsdp"), *REPLICATED),
+  "fsdp+tp": (
+    ("embed", "fsdp"),
+    ("mlp", "tensor"),
+    ("heads", "tensor"),
+    ("vocab", "tensor"),
+    *REPLICATED,
+  ),
+}
+
+
+def make_mesh(cfg: Sharding, devices: list[jax.Device] | None = None) -> Mesh:
+  """The mesh that a config asks for, over all devices.
+
+  Raises:
+    ValueError: the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  shape = _mesh_shape(cfg, len(devices))
+  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def _mesh_shape(cfg: Sharding, count: int) -> tuple[int, ...]:
+  sizes = {axis: getattr(cfg, axis) for axis in AXES}
+  rest = "data" if cfg.preset == "dp" else "fsdp"
+  if sizes["tensor"] == 0:
+    sizes["tensor"] = 2 if cfg.preset == "fsdp+tp" and count % 2 == 0 else 1
+  if -1 not in sizes.values() and sizes[rest] == 0:
+    sizes[rest] = -1
+  shape = {axis: size or 1 for axis, size in sizes.items()}
+  known = math.prod(s for s in shape.values() if s > 0)
+  filled = tuple(count // known if s == -1 else s for s in shape.values())
+  if list(shape.values()).count(-1) > 1 or math.prod(filled) != count:
+    asked = " x ".join(f"{axis}={size}" for axis, size in sizes.items())
+    raise ValueError(
+      f"sharding {asked} does not multiply to {count} devices; leave one axis at -1."
+    )
+  return filled
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The sharding of what every device holds whole."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """The sharding of a batch: cut along its first axis over data and fsdp."""
+  return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def check_batch_divides(mesh: Mesh, batch: int, accumulate: int) -> None:
+  """Raises ValueError unless every micro-batch divides evenly over the devices."""
+  ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  if (batch // accumulate) % ways:
+    raise ValueError(
+      f"train.batch = {batch} over train.accumulate = {accumulate} does not divide "
+      f"over {ways} devices; use a multiple of {ways * accumulate}."
+    )
+
+
+def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+  """This process's rows of a batch as part of the global, sharded batch."""
+  sharding = batch_sharding(mesh)
+  return {
+    name: jax.make_array_from_process_local_data(sharding, array)
+    for name, array in batch.items()
+  }
+
+
+def state_shardings(
+  state: State,
+  boxed_params: PyTree,
+  optimizer: optax.GradientTransformation,
+  *,
+  mesh: Mesh,
+  preset: str,
+) -> State:
+  """A sharding for every leaf of the state; optimiser and average follow parameters.
+
+  Args:
+    state: the state's shapes (from `jax.eval_shape`).
+    boxed_params: the parameters' shapes with logical axis names attached.
+    optimizer: the transformation whose state is to be sharded.
+    mesh: the devices.
+    preset: name of the rules.
+  """
+  logical = nn.get_partition_spec(boxed_params)
+  wanted = nn.logical_to_mesh_sharding(logical, mesh, RULES[preset])
+  params = jax.tree.map(_fit, state.params, wanted)
+  whole = replicated(mesh)
+  opt_state = optax.tree_map_params(
+    optimizer,
+    lambda _, sharding: sharding,
+    state.opt_state,
+    params,
+    transform_non_params=lambda _: whole,
+  )
+  rest = jax.tree.map(lambda _: whole, state)
+  return rest.replace(
+    params=params,
+    opt_state=opt_state,
+    ema=None if state.ema is None else params,
+  )
+
+
+def _fit(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> NamedSharding:
+  """The sharding without the axes that do not divide the leaf's dimensions."""
+  mesh, spec = sharding.mesh, sharding.spec
+  fitted = []
+  for size, axes in zip(leaf.shape, tuple(spec) + (None,) * leaf.ndim, strict=False):
+    names = () if axes is None else (axes,) if isinstance(axes, str) else axes
+    ways = math.prod(mesh.shape[name] for name in names)
+    fitted.append(axes if ways > 1 and size % ways == 0 else None)
+  return NamedSharding(mesh, PartitionSpec(*fitted))

@@ -1,0 +1,76 @@
+"""The training state: everything that a checkpoint must hold, and nothing random."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int
+
+from mdm.methods.base import Method
+from mdm.training.keys import init_keys
+
+PyTree = Any
+
+
+@struct.dataclass
+class State:
+  """Where the training stands.
+
+  Attributes:
+    step: steps taken, skipped ones included.
+    params: parameters, float32.
+    opt_state: the optimiser's state.
+    collections: a method's other variables, such as running statistics.
+    ema: averaged parameters, or None.
+    skipped: steps whose update was dropped because it was not finite.
+  """
+
+  step: Int[Array, ""]
+  params: PyTree
+  opt_state: PyTree
+  collections: PyTree
+  ema: PyTree
+  skipped: Int[Array, ""]
+
+  def variables(self) -> dict[str, PyTree]:
+    """What `method.apply` takes at evaluation: averaged parameters where there are."""
+    params = self.params if self.ema is None else self.ema
+    return {"params": params, **self.collections}
+
+
+def init_variables(
+  method: Method, batch: Mapping[str, jax.Array], seed: int
+) -> dict[str, PyTree]:
+  """Fresh variables of a method, logical axis names attached (boxed)."""
+  return method.init(init_keys(seed), dict(batch), train=True)
+
+
+def init_state(
+  method: Method,
+  optimizer: optax.GradientTransformation,
+  batch: Mapping[str, jax.Array],
+  *,
+  seed: int,
+  ema: float,
+) -> State:
+  """The state before the first step; a pure function of the seed and shapes."""
+  variables = flax.core.meta.unbox(init_variables(method, batch, seed))
+  params = variables.pop("params")
+  return State(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=optimizer.init(params),
+    collections=variables,
+    ema=jax.tree.map(jnp.copy, params) if ema else None,
+    skipped=jnp.zeros((), jnp.int32),
+  )
+
+
+def leaf_paths(tree: PyTree) -> dict[str, Any]:
+  """The leaves of a tree by their path, "params/encoder/kernel"."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}

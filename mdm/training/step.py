@@ -1,0 +1,229 @@
+"""One training step: losses, exact accumulation, update. Pure, compiled once.
+
+A method gives sums and weights. If it has an entry `loss`, that is optimised; if not,
+its entries "loss/..." are terms, each with a weight of its own, and the sum of their
+means is optimised. Micro-batches add sums before anything is divided, so a step does
+not depend on how its batch is cut, even when the weights differ between the pieces.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from mdm.methods.base import Mean, Method
+from mdm.training.keys import stream_keys
+from mdm.training.sharding import BATCH_AXES
+from mdm.training.state import State
+
+PyTree = Any
+Batch = dict[str, jax.Array]
+Metrics = dict[str, Float[Array, ""]]
+Weights = dict[str, Float[Array, ""]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+  """What a step needs to know beside the method and the optimiser."""
+
+  seed: int = 0
+  accumulate: int = 1
+  skips_nan: bool = False
+  ema: float = 0.0
+
+
+def make_train_step(
+  method: Method,
+  optimizer: optax.GradientTransformation,
+  schedule: optax.Schedule,
+  settings: StepSettings,
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
+  """The pure function (state, batch) -> (state, metrics) of a training."""
+
+  def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
+    grads, means, collections = accumulate_gradients(method, state, batch, settings)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {name: mean.value() for name, mean in means.items()}
+    metrics["loss"] = objective(means, {})
+    metrics["grad/norm"] = optax.tree.norm(grads)
+    metrics["rate/learning"] = jnp.asarray(schedule(state.step), jnp.float32)
+    new = state.replace(
+      step=state.step + 1,
+      params=params,
+      opt_state=opt_state,
+      collections=collections,
+      ema=_average(settings.ema, state, params),
+    )
+    if settings.skips_nan:
+      new = _keep_if_finite(metrics, old=state, new=new)
+    metrics["skipped"] = new.skipped.astype(jnp.float32)
+    return new, metrics
+
+  return train_step
+
+
+def compile_train_step(
+  train_step: Callable[[State, Batch], tuple[State, Metrics]], shardings: State
+) -> Any:
+  """The jitted step: state donated and left where `shardings` says."""
+  return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, None))
+
+
+def accumulate_gradients(
+  method: Method, state: State, batch: Batch, settings: StepSettings
+) -> tuple[PyTree, dict[str, Mean], PyTree]:
+  """Gradient of the objective over all micro-batches, its means, new collections."""
+  if settings.accumulate == 1:
+    keys = stream_keys(settings.seed, state.step)
+    return _gradient(method, state, state.collections, batch, keys, {})
+
+  micro_batches = split_batch(batch, settings.accumulate)
+  numbers = jnp.arange(settings.accumulate)
+
+  def keys_of(micro: jax.Array) -> dict[str, jax.Array]:
+    return stream_keys(settings.seed, state.step, micro)
+
+  weights = _total_weights(method, state, micro_batches, numbers, keys_of)
+
+  def body(carry: PyTree, piece: tuple) -> tuple[PyTree, None]:
+    grads, means, collections = carry
+    micro, rows = piece
+    more, terms, collections = _gradient(
+      method, state, collections, rows, keys_of(micro), weights
+    )
+    return (_add(grads, more), _add(means, terms), collections), None
+
+  first = jax.tree.map(lambda x: x[0], micro_batches)
+  shapes = jax.eval_shape(
+    lambda: _gradient(method, state, state.collections, first, keys_of(numbers[0]), weights)
+  )
+  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[:2])
+  carry, _ = jax.lax.scan(
+    body, (*zeros, state.collections), (numbers, micro_batches)
+  )
+  return carry
+
+
+def objective(means: Mapping[str, Mean], weights: Weights) -> Float[Array, ""]:
+  """The optimised value: `loss`, or the sum of the terms "loss/...".
+
+  Args:
+    means: what the method gave.
+    weights: a weight to divide a term by in place of its own (the whole batch's).
+  """
+  terms = terms_of(means)
+  return sum(
+    (Mean(mean.total, weights.get(name, mean.weight)).value() for name, mean in terms),
+    start=jnp.zeros(()),
+  )
+
+
+def terms_of(means: Mapping[str, Mean]) -> list[tuple[str, Mean]]:
+  """Names and means of what is optimised.
+
+  Raises:
+    ValueError: the method gave neither `loss` nor "loss/...".
+  """
+  if "loss" in means:
+    return [("loss", means["loss"])]
+  terms = [(name, mean) for name, mean in means.items() if name.startswith("loss/")]
+  if not terms:
+    raise ValueError(
+      f"a method must return `loss` or `loss/...`; it returned {sorted(means)}."
+    )
+  return terms
+
+
+def split_batch(batch: Batch, count: int) -> Batch:
+  """A batch as `count` micro-batches along a new first axis: row i goes to i % count.
+
+  Taking every count-th row keeps each device's rows where they are.
+  """
+
+  def cut(x: jax.Array) -> jax.Array:
+    rows = x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+      return rows
+    spec = jax.sharding.PartitionSpec(None, BATCH_AXES)
+    return jax.lax.with_sharding_constraint(rows, spec)
+
+  return jax.tree.map(cut, batch)
+
+
+def _gradient(
+  method: Method,
+  state: State,
+  collections: PyTree,
+  batch: Batch,
+  keys: Mapping[str, jax.Array],
+  weights: Weights,
+) -> tuple[PyTree, dict[str, Mean], PyTree]:
+  def loss_of(params: PyTree) -> tuple[jax.Array, tuple]:
+    means, updated = _apply(method, params, collections, batch, keys, state.step)
+    return objective(means, weights), (means, updated)
+
+  grads, (means, updated) = jax.grad(loss_of, has_aux=True)(state.params)
+  return grads, means, updated
+
+
+def _apply(
+  method: Method,
+  params: PyTree,
+  collections: PyTree,
+  batch: Batch,
+  keys: Mapping[str, jax.Array],
+  step: jax.Array,
+) -> tuple[dict[str, Mean], PyTree]:
+  means, updated = method.apply(
+    {"params": params, **collections},
+    {**batch, "step": step},
+    train=True,
+    rngs=dict(keys),
+    mutable=list(collections),
+  )
+  return means, {**collections, **updated}
+
+
+def _total_weights(
+  method: Method, state: State, micro_batches: Batch, numbers: jax.Array, keys_of: Callable
+) -> Weights:
+  """Each term's weight over the whole batch. Networks drop out of this pass: XLA
+  removes what the weights do not depend on, and a loss's weight is known from its mask.
+  """
+
+  def weigh(piece: tuple) -> Weights:
+    micro, rows = piece
+    means, _ = _apply(
+      method, state.params, state.collections, rows, keys_of(micro), state.step
+    )
+    return {name: mean.weight for name, mean in terms_of(means)}
+
+  weights = jax.lax.map(weigh, (numbers, micro_batches))
+  return jax.lax.stop_gradient(jax.tree.map(lambda w: w.sum(0), weights))
+
+
+def _add(a: PyTree, b: PyTree) -> PyTree:
+  return jax.tree.map(jnp.add, a, b)
+
+
+def _average(decay: float, state: State, params: PyTree) -> PyTree:
+  """Exponential moving average, its decay rising with the steps to `decay`."""
+  if state.ema is None:
+    return None
+  step = state.step.astype(jnp.float32)
+  rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return jax.tree.map(lambda e, p: e + rate * (p - e), state.ema, params)
+
+
+def _keep_if_finite(metrics: Metrics, *, old: State, new: State) -> State:
+  ok = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad/norm"])
+  kept = jax.tree.map(lambda n, o: jnp.where(ok, n, o), new, old)
+  return kept.replace(step=new.step, skipped=old.skipped + (~ok).astype(jnp.int32))
+
+

@@ -1,0 +1,99 @@
+"""Where metrics go: a JSONL file always; TensorBoard and W&B where they are installed."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+FILE = "metrics.jsonl"
+
+
+class Writer(Protocol):
+  """Anything that takes numbers by name at a step."""
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes one row."""
+
+  def close(self) -> None:
+    """Flushes and releases."""
+
+
+class JsonLines:
+  """One JSON object per row, `step` first, in `metrics.jsonl`."""
+
+  def __init__(self, workdir: Path, start: int = 0) -> None:
+    """Opens the file; rows of steps after `start`, which a resume repeats, are cut."""
+    self._path = Path(workdir) / FILE
+    rows = [row for row in read_rows(self._path) if row["step"] <= start]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    temporary = self._path.with_suffix(".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, self._path)
+    self._file = self._path.open("a")
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Appends one row and flushes it."""
+    self._file.write(json.dumps({"step": step, **values}) + "\n")
+    self._file.flush()
+
+  def close(self) -> None:
+    """Closes the file."""
+    self._file.close()
+
+
+class TensorBoard:
+  """Scalars for TensorBoard, through `tensorboardX`."""
+
+  def __init__(self, workdir: Path) -> None:
+    from tensorboardX import SummaryWriter
+
+    self._writer = SummaryWriter(str(workdir))
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Adds one scalar per name."""
+    for name, value in values.items():
+      self._writer.add_scalar(name, value, step)
+
+  def close(self) -> None:
+    """Flushes and closes."""
+    self._writer.close()
+
+
+class WeightsAndBiases:
+  """Scalars for W&B; used when `WANDB_PROJECT` is set and `wandb` is installed."""
+
+  def __init__(self, workdir: Path) -> None:
+    import wandb
+
+    self._run = wandb.init(dir=str(workdir), id=Path(workdir).name, resume="allow")
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Logs one row."""
+    self._run.log(dict(values), step=step)
+
+  def close(self) -> None:
+    """Ends the run."""
+    self._run.finish()
+
+
+def open_writers(workdir: Path, start: int) -> list[Writer]:
+  """The writers that this machine has, JSONL first."""
+  writers: list[Writer] = [JsonLines(workdir, start)]
+  if importlib.util.find_spec("tensorboardX"):
+    writers.append(TensorBoard(workdir))
+  if os.environ.get("WANDB_PROJECT") and importlib.util.find_spec("wandb"):
+    writers.append(WeightsAndBiases(workdir))
+  return writers
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+  """The rows of a metrics file; a last line cut short by a kill is dropped."""
+  rows = []
+  for line in path.read_text().splitlines() if path.exists() else []:
+    try:
+      rows.append(json.loads(line))
+    except ValueError:
+      continue
+  return rows

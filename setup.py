@@ -1,0 +1,62 @@
+"""Packaging of mdm: `pip install .`, or `pip install ".[test]"` for the tests."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = "0.1.0"
+
+DATA = [
+  "tensorflow-datasets>=4.9.10",
+  "importlib_resources>=6.0",  # tensorflow-datasets imports it without asking for it
+  "wordfreq>=3.1",
+  "matplotlib>=3.8",
+]
+TEST = [
+  "pytest>=8.0",
+  "pytest-xdist>=3.5",
+  "beartype>=0.20",
+  "chex>=0.1.88",
+  "ruff>=0.9",
+  "import-linter>=2.1",
+  "mypy>=1.13",
+  "pre-commit>=3.8",
+]
+
+setup(
+  name="mdm",
+  version=VERSION,
+  description="Everything done with a mask, in JAX: masked diffusion, masked modelling, "
+  "masked attention, masked weights, predicted masks.",
+  long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+  long_description_content_type="text/markdown",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=find_packages(include=["mdm", "mdm.*"]),
+  install_requires=[
+    "jax>=0.10.2,<0.13",
+    "flax>=0.12.8",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.11.33,<1.0",
+    "grain>=0.2.18",
+    "ml_collections>=1.0",
+    "jaxtyping>=0.3",
+    "numpy>=2.0",
+    "pillow>=11.0",
+  ],
+  extras_require={
+    "tpu": ["jax[tpu]>=0.10.2,<0.13"],
+    "cuda": ["jax[cuda12]>=0.10.2,<0.13"],
+    "data": DATA,
+    "test": DATA + TEST,
+    "colab": [*DATA, "nbclient>=0.10", "ipykernel>=6.29"],
+  },
+  entry_points={"console_scripts": ["mdm = mdm.cli:main"]},
+  classifiers=[
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Programming Language :: Python :: 3.13",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+  ],
+)
