@@ -38,7 +38,7 @@ setup(
     "jax>=0.10.2,<0.13",
     "flax>=0.12.8",
     "optax>=0.2.8",
-    "orbax-checkpoint>=0.11.33,<1.0",
+    "orbax-checkpoint>=0.12.3,<1.0",
     "grain>=0.2.18",
     "ml_collections>=1.0",
     "jaxtyping>=0.3",

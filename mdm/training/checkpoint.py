@@ -1,14 +1,16 @@
 """Checkpoints: Orbax, asynchronous, atomic, verified when read.
 
 A checkpoint holds the state and a `meta` record: step, config, versions, mesh and, for
-each leaf of the state, its shape, dtype and a fingerprint. A fingerprint is the sum of
-the leaf's bits modulo 2^32: it does not depend on how the leaf is sharded, and any one
-changed byte changes it. Reading compares names and shapes before it touches arrays, and
+each leaf of the state, its shape, dtype and a fingerprint. A fingerprint is the sum,
+modulo 2^32, of the leaf's words, each mixed one to one with its position: it does not
+depend on how the leaf is sharded, any one changed word changes it, and two that changed
+places almost surely do. Reading compares names and shapes before it touches arrays, and
 fingerprints after, so a wrong or damaged checkpoint is never used in silence.
 """
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import logging
 import shutil
@@ -23,7 +25,9 @@ import orbax.checkpoint as ocp
 
 from mdm.training.state import State, leaf_paths
 
+PyTree = Any
 FOLDER = "checkpoints"
+COMMITTED = "commit_success.txt"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 logging.getLogger("absl").setLevel(logging.ERROR)
 
@@ -63,11 +67,17 @@ class Checkpoints:
       self.manager.wait_until_finished()
 
   def steps(self) -> list[int]:
-    """Steps that have a complete checkpoint, oldest first."""
+    """Steps that have a checkpoint, oldest first; one still being written included."""
     return sorted(self.manager.all_steps())
 
   def close(self) -> None:
-    """Releases threads; what was started is finished first."""
+    """Releases threads; what was started is finished first.
+
+    A save that fails here was either waited for, and raised then, or belongs to a run
+    that ends with an error of its own.
+    """
+    with contextlib.suppress(Exception), _quiet():
+      self.manager.wait_until_finished()
     self.manager.close()
 
   def restore(self, target: State, step: int | None = None) -> State:
@@ -84,12 +94,46 @@ class Checkpoints:
     if step is None or step not in self.manager.all_steps():
       raise CheckpointError(f"{self.folder} holds no checkpoint of step {step}; train first.")
     path = self.folder / str(step)
+    if not (path / COMMITTED).exists():
+      raise CheckpointError(_damaged(path, f"{COMMITTED} is missing"))
     record = self._read(step, path, meta=ocp.args.JsonRestore())["meta"]
     check_leaves(record["leaves"], target, path)
     args = ocp.args.StandardRestore(target)
     state = self._read(step, path, state=args)["state"]
     _check_fingerprints(record["leaves"], state, path)
     return state
+
+  def restore_variables(self, step: int | None = None) -> tuple[PyTree, int]:
+    """What `method.apply` takes, without the optimiser, on one device; and its step.
+
+    Needs no target: names and shapes are those of the checkpoint's own record.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
+    """
+    step = step if step is not None else self.manager.latest_step()
+    if step is None or step not in self.manager.all_steps():
+      raise CheckpointError(f"{self.folder} holds no checkpoint of step {step}; train first.")
+    path = self.folder / str(step)
+    if not (path / COMMITTED).exists():
+      raise CheckpointError(_damaged(path, f"{COMMITTED} is missing"))
+    record = self._read(step, path, meta=ocp.args.JsonRestore())["meta"]["leaves"]
+    roots = ("ema" if any(n.startswith("ema/") for n in record) else "params", "collections")
+    target: dict[str, Any] = {}
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    for name, leaf in record.items():
+      *parents, last = name.split("/")
+      if parents and parents[0] in roots:
+        node = functools.reduce(lambda d, key: d.setdefault(key, {}), parents, target)
+        node[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=place)
+    wanted = ocp.args.PyTreeRestore(
+      item=target,
+      restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+      partial_restore=True,
+    )
+    found = self._read(step, path, state=wanted)["state"]
+    _check_fingerprints(record, found, path)
+    return {"params": found[roots[0]], **found.get("collections", {})}, step
 
   def restore_newest_sound(self, target: State) -> State | None:
     """The newest checkpoint that is whole; damaged ones are set aside with a warning.
@@ -99,19 +143,23 @@ class Checkpoints:
     Raises:
       CheckpointError: checkpoints exist, but none can be used.
     """
-    steps = self.steps()
-    for step in reversed(steps):
+    damaged: dict[int, CheckpointError] = {}
+    for step in reversed(self.steps()):
       try:
-        return self.restore(target, step)
+        state = self.restore(target, step)
       except WrongCheckpointError:
         raise
       except CheckpointError as error:
-        aside = self._set_aside(step)
-        warnings.warn(f"{error} Moved to {aside}; falling back.", stacklevel=2)
-    if steps:
+        damaged[step] = error
+        continue
+      for bad, error in damaged.items():
+        aside = self._set_aside(bad)
+        warnings.warn(f"{error} Moved to {aside}; using step {step}.", stacklevel=2)
+      return state
+    if damaged:  # all stay where they are: moved away, the next call would start anew
       raise CheckpointError(
-        f"none of the {len(steps)} checkpoints in {self.folder} can be read; "
-        "start again in another --workdir."
+        f"none of the {len(damaged)} checkpoints in {self.folder} can be read "
+        f"({next(iter(damaged.values()))}); start again in another --workdir."
       )
     return None
 
@@ -120,10 +168,7 @@ class Checkpoints:
       with _quiet():
         return self.manager.restore(step, args=ocp.args.Composite(**items))
     except Exception as error:
-      raise CheckpointError(
-        f"checkpoint {path} is damaged ({_first_line(error)}); delete it to use the "
-        "one before."
-      ) from error
+      raise CheckpointError(_damaged(path, _first_line(error))) from error
 
   def _set_aside(self, step: int) -> Path:
     aside = self.folder.parent / "damaged" / str(step)
@@ -173,7 +218,7 @@ def versions() -> dict[str, str]:
   return found
 
 
-def describe(state: State) -> dict[str, dict[str, Any]]:
+def describe(state: PyTree) -> dict[str, dict[str, Any]]:
   """Shape, dtype and fingerprint of every leaf, by path."""
   leaves = leaf_paths(state)
   prints = jax.device_get(_fingerprints(leaves))
@@ -213,14 +258,12 @@ def check_leaves(saved: Mapping[str, Any], target: State, path: Path) -> None:
     )
 
 
-def _check_fingerprints(saved: Mapping[str, Any], state: State, path: Path) -> None:
+def _check_fingerprints(saved: Mapping[str, Any], state: PyTree, path: Path) -> None:
   found = describe(state)
   bad = [n for n in found if found[n]["fingerprint"] != saved[n]["fingerprint"]]
   if bad:
-    raise CheckpointError(
-      f"checkpoint {path} is damaged (fingerprint of {', '.join(bad[:3])} differs); "
-      "delete it to use the one before."
-    )
+    what = f"fingerprint of {', '.join(bad[:3])} differs"
+    raise CheckpointError(_damaged(path, what))
 
 
 @jax.jit
@@ -228,7 +271,10 @@ def _fingerprints(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
   def bits(x: jax.Array) -> jax.Array:
     width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
     words = x if x.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(x, width)
-    return words.astype(jnp.uint32).sum(dtype=jnp.uint32)
+    place = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
+    mixed = words.astype(jnp.uint32) + place * jnp.uint32(0x9E3779B1)
+    mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
+    return mixed.sum(dtype=jnp.uint32)
 
   return {path: bits(leaf) for path, leaf in leaves.items()}
 
@@ -239,6 +285,10 @@ def _quiet() -> Iterator[None]:
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     yield
+
+
+def _damaged(path: Path, why: str) -> str:
+  return f"checkpoint {path} is damaged ({why}); delete it to use the one before."
 
 
 def _first_line(error: BaseException) -> str:

@@ -115,6 +115,10 @@ class Sharding:
   fsdp: int = 0
   tensor: int = 0
 
+  def __post_init__(self) -> None:
+    for name in ("data", "fsdp", "tensor"):
+      at_least(f"sharding.{name}", getattr(self, name), -1)
+
 
 def at_least(name: str, value: float, low: float) -> None:
   """Raises ValueError if `value` lies below `low`."""

@@ -51,7 +51,8 @@ def make_train_step(
     metrics = {name: mean.value() for name, mean in means.items()}
     metrics["loss"] = objective(means, {})
     metrics["grad/norm"] = optax.tree.norm(grads)
-    metrics["rate/learning"] = jnp.asarray(schedule(state.step), jnp.float32)
+    taken = state.step - state.skipped  # the optimiser counts updates, not steps
+    metrics["rate/learning"] = jnp.asarray(schedule(taken), jnp.float32)
     new = state.replace(
       step=state.step + 1,
       params=params,
