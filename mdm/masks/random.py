@@ -3,13 +3,12 @@
 In every mask True means hidden. Padding is never hidden: `mask & ~valid` is empty.
 """
 
-import difflib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mdm.masks.choices import check_choice
 from mdm.masks.keys import uniform_rows
 
 # Relative slack: 0.15 * 20 is 3, though the product in floating point is not.
@@ -55,12 +54,7 @@ def count_hidden(
     ValueError: for a ratio outside [0, 1] or an unknown rounding rule.
   """
   _check_ratio(ratio)
-  if rounding not in ROUNDING:
-    near = difflib.get_close_matches(rounding, ROUNDING, n=1, cutoff=0.0)
-    raise ValueError(
-      f"rounding = {rounding!r} is unknown; did you mean {near[0]!r}? "
-      f"Known: {', '.join(ROUNDING)}."
-    )
+  check_choice("rounding", rounding, ROUNDING)
   share = ratio * valid.sum(axis=-1).astype(jnp.float32)
   return ROUNDING[rounding](share).astype(jnp.int32)
 

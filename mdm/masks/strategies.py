@@ -10,7 +10,6 @@ Differences: `block_variant="uniform"` also draws the empty prefix; the released
 draws it only when a word falls into exactly two blocks.
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mdm.masks.choices import check_choice
 from mdm.masks.keys import uniform_rows
 
 STRATEGIES = ("full", "right", "left", "block", "cloze", "random")
@@ -57,18 +57,11 @@ def draw_noising(
   Raises:
     ValueError: for an unknown block variant.
   """
-  if block_variant not in BLOCK_VARIANTS:
-    near = difflib.get_close_matches(block_variant, BLOCK_VARIANTS, n=1, cutoff=0.0)
-    raise ValueError(
-      f"block_variant = {block_variant!r} is unknown; did you mean {near[0]!r}? "
-      f"Known: {', '.join(BLOCK_VARIANTS)}."
-    )
+  check_choice("block_variant", block_variant, BLOCK_VARIANTS)
   weights = jnp.ones(len(STRATEGIES)) if weights is None else weights
-  numbers = uniform_rows(keys, len(Numbers._fields) - 1 + length)
-  num_scalars = numbers.shape[1] - length
-  u = Numbers(
-    *jnp.split(numbers, np.arange(1, num_scalars + 1), axis=1)
-  )  # b 1 each, b n
+  num_scalars = len(Numbers._fields) - 1
+  numbers = uniform_rows(keys, num_scalars + length)
+  u = Numbers(*jnp.split(numbers, np.arange(1, num_scalars + 1), axis=1))
   m, position = num_tokens[:, None], jnp.arange(length)[None]
 
   edges = jnp.cumsum(weights)  # inverse distribution: a weight of 0 is never drawn

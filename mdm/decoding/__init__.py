@@ -1,0 +1,1 @@
+"""How hidden things are revealed: pure functions of a predictor."""
