@@ -53,7 +53,9 @@ def build_method(cfg: ml_collections.ConfigDict) -> Method:
       )
     settings[name] = build_network(spec, f"model.{name}", dtype)
   if missing := [slot for slot in slots if slot not in settings]:
-    raise ValueError(f"config.model lacks {', '.join(missing)}; {cls.__name__} needs it.")
+    raise ValueError(
+      f"config.model lacks {', '.join(missing)}; {cls.__name__} needs it."
+    )
   check_settings(cls, settings, "method")
   return cls(**_tuples(settings))
 
@@ -63,7 +65,9 @@ def build_network(spec: Mapping[str, Any], where: str, dtype: jnp.dtype) -> Any:
   if not isinstance(spec, Mapping):
     raise ValueError(f"{where} = {spec!r} is no network; write dict(name=..., ...).")
   settings = dict(spec)
-  cls = find_class(settings.pop("name", None), "mdm.nn", f"{where}.name", _module_class())
+  cls = find_class(
+    settings.pop("name", None), "mdm.nn", f"{where}.name", _module_class()
+  )
   for key, value in settings.items():
     if isinstance(value, Mapping) and "name" in value:
       settings[key] = build_network(value, f"{where}.{key}", dtype)
@@ -118,8 +122,11 @@ def check_settings(cls: type, given: Mapping[str, Any], where: str) -> None:
   for key, value in given.items():
     if key not in known:
       raise ValueError(
-        configs.unknown_key(f"{where}.{key}", [f"{where}.{k}" for k in known],
-                            f"a setting of {cls.__name__}")  # fmt: skip
+        configs.unknown_key(
+          f"{where}.{key}",
+          [f"{where}.{k}" for k in known],
+          f"a setting of {cls.__name__}",
+        )  # fmt: skip
       )
     if not matches(value, known[key].type):
       raise ValueError(
@@ -167,7 +174,9 @@ def _import(name: str) -> types.ModuleType | None:
     raise
 
 
-def _class_in(module: types.ModuleType, wanted: str | None, where: str, kind: type) -> type:
+def _class_in(
+  module: types.ModuleType, wanted: str | None, where: str, kind: type
+) -> type:
   if wanted is not None:
     return getattr(module, wanted)
   found = [
@@ -178,7 +187,9 @@ def _class_in(module: types.ModuleType, wanted: str | None, where: str, kind: ty
   ]  # fmt: skip
   if len(found) != 1:
     names = ", ".join(c.__name__ for c in found) or "none"
-    raise ValueError(f"{where}: {module.__name__} defines {names}; add the class's name.")
+    raise ValueError(
+      f"{where}: {module.__name__} defines {names}; add the class's name."
+    )
   return found[0]
 
 

@@ -27,6 +27,8 @@ from mdm.training.state import State, leaf_paths
 
 PyTree = Any
 FOLDER = "checkpoints"
+Leaves = Mapping[str, Mapping[str, Any]]
+LEAF_KEYS = ("shape", "dtype", "fingerprint")
 COMMITTED = "commit_success.txt"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -90,17 +92,11 @@ class Checkpoints:
     Raises:
       CheckpointError: there is none, it holds another model's state, or it is damaged.
     """
-    step = step if step is not None else self.manager.latest_step()
-    if step is None or step not in self.manager.all_steps():
-      raise CheckpointError(f"{self.folder} holds no checkpoint of step {step}; train first.")
-    path = self.folder / str(step)
-    if not (path / COMMITTED).exists():
-      raise CheckpointError(_damaged(path, f"{COMMITTED} is missing"))
-    record = self._read(step, path, meta=ocp.args.JsonRestore())["meta"]
-    check_leaves(record["leaves"], target, path)
+    step, path, leaves = self._find(step)
+    check_leaves(leaves, target, path)
     args = ocp.args.StandardRestore(target)
     state = self._read(step, path, state=args)["state"]
-    _check_fingerprints(record["leaves"], state, path)
+    _check_fingerprints(leaves, state, path)
     return state
 
   def restore_variables(self, step: int | None = None) -> tuple[PyTree, int]:
@@ -111,14 +107,11 @@ class Checkpoints:
     Raises:
       CheckpointError: there is none, or it is damaged.
     """
-    step = step if step is not None else self.manager.latest_step()
-    if step is None or step not in self.manager.all_steps():
-      raise CheckpointError(f"{self.folder} holds no checkpoint of step {step}; train first.")
-    path = self.folder / str(step)
-    if not (path / COMMITTED).exists():
-      raise CheckpointError(_damaged(path, f"{COMMITTED} is missing"))
-    record = self._read(step, path, meta=ocp.args.JsonRestore())["meta"]["leaves"]
-    roots = ("ema" if any(n.startswith("ema/") for n in record) else "params", "collections")
+    step, path, record = self._find(step)
+    roots = (
+      "ema" if any(n.startswith("ema/") for n in record) else "params",
+      "collections",
+    )
     target: dict[str, Any] = {}
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for name, leaf in record.items():
@@ -163,6 +156,21 @@ class Checkpoints:
       )
     return None
 
+  def _find(self, step: int | None) -> tuple[int, Path, Leaves]:
+    step = step if step is not None else self.manager.latest_step()
+    if step is None or step not in self.manager.all_steps():
+      raise CheckpointError(
+        f"{self.folder} holds no checkpoint of step {step}; train first."
+      )
+    path = self.folder / str(step)
+    if not (path / COMMITTED).exists():
+      raise CheckpointError(_damaged(path, f"{COMMITTED} is missing"))
+    meta = self._read(step, path, meta=ocp.args.JsonRestore())["meta"]
+    leaves = meta.get("leaves", {})
+    if not leaves or any(set(leaf) != set(LEAF_KEYS) for leaf in leaves.values()):
+      raise CheckpointError(_damaged(path, "its record of leaves is not whole"))
+    return step, path, leaves
+
   def _read(self, step: int, path: Path, **items: Any) -> Any:
     try:
       with _quiet():
@@ -196,13 +204,23 @@ class WrongCheckpointError(CheckpointError):
   """A checkpoint is whole, but of another model."""
 
 
-def open_checkpoints(workdir: Path, keep: int) -> Checkpoints:
-  """The checkpoints below a run's folder; leftovers of a killed save are removed."""
+def open_checkpoints(
+  workdir: Path, keep: int = 1, *, reads_only: bool = False
+) -> Checkpoints:
+  """The checkpoints below a run's folder.
+
+  Args:
+    workdir: the run's folder.
+    keep: how many of the newest stay.
+    reads_only: nothing is changed, so that a run in progress can be looked at; if
+      False, leftovers of a killed save are removed.
+  """
   folder = Path(workdir).resolve() / FOLDER
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep,
-    create=True,
-    cleanup_tmp_directories=True,
+    create=not reads_only,
+    cleanup_tmp_directories=not reads_only,
+    read_only=reads_only,
     enable_async_checkpointing=True,
   )
   with _quiet():
@@ -242,7 +260,8 @@ def check_leaves(saved: Mapping[str, Any], target: State, path: Path) -> None:
     f"{leaf.dtype}{list(leaf.shape)} here"
     for name, leaf in wanted.items()
     if name in saved
-    and (saved[name]["shape"], saved[name]["dtype"]) != (list(leaf.shape), str(leaf.dtype))
+    and (saved[name]["shape"], saved[name]["dtype"])
+    != (list(leaf.shape), str(leaf.dtype))
   ]
   if missing or unexpected or misshapen:
     parts = [

@@ -50,7 +50,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> ml_collections.Conf
     ValueError: no such file, no `get_config` in it, an unknown section or override.
   """
   path = find(path)
-  given = _read_json(path) if path.suffix == ".json" else _call_get_config(path)
+  given = _read_json(path) if path.suffix == ".json" else read_python(path)
   cfg = base()
   for name, value in given.items():
     if name not in cfg:
@@ -60,7 +60,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> ml_collections.Conf
     else:
       cfg[name] = value
   for override in overrides:
-    _apply_override(cfg, override)
+    apply_override(cfg, override)
   return cfg.lock()
 
 
@@ -116,10 +116,17 @@ def _read_json(path: Path) -> dict[str, Any]:
   try:
     return json.loads(path.read_text())
   except ValueError as error:
-    raise ValueError(f"{path} is not valid JSON ({error}); restore or delete it.") from None
+    raise ValueError(
+      f"{path} is not valid JSON ({error}); restore or delete it."
+    ) from None
 
 
-def _call_get_config(path: Path) -> dict[str, Any]:
+def read_python(path: Path) -> dict[str, Any]:
+  """What a Python file's `get_config()` returns, as a plain dict.
+
+  Raises:
+    ValueError: the file is no Python file or defines no such function.
+  """
   spec = importlib.util.spec_from_file_location(f"mdm_config_{path.stem}", path)
   if spec is None or spec.loader is None:
     raise ValueError(f"config {path} is no Python file; name one that ends in .py.")
@@ -127,7 +134,8 @@ def _call_get_config(path: Path) -> dict[str, Any]:
   spec.loader.exec_module(module)
   if not hasattr(module, "get_config"):
     raise ValueError(f"config {path} defines no get_config(); add the function.")
-  return module.get_config().to_dict()
+  given = module.get_config()
+  return given.to_dict() if hasattr(given, "to_dict") else dict(given)
 
 
 def _fill(section: ml_collections.ConfigDict, given: Mapping[str, Any]) -> None:
@@ -135,7 +143,12 @@ def _fill(section: ml_collections.ConfigDict, given: Mapping[str, Any]) -> None:
     section[key] = value
 
 
-def _apply_override(cfg: ml_collections.ConfigDict, override: str) -> None:
+def apply_override(cfg: ml_collections.ConfigDict, override: str) -> None:
+  """Sets one "section.key=value" in an unlocked config.
+
+  Raises:
+    ValueError: it has no value, or names no section or key.
+  """
   name, equals, text = override.partition("=")
   if not equals:
     raise ValueError(f"--set {override} has no value; write --set section.key=value.")
@@ -146,7 +159,9 @@ def _apply_override(cfg: ml_collections.ConfigDict, override: str) -> None:
       raise ValueError(unknown_key(parent, node, f"a section (--set {override})"))
     node = node[parent]
   if not isinstance(node, ml_collections.ConfigDict):
-    raise ValueError(f"--set {override}: {'.'.join(parents)} is a value, not a section.")
+    raise ValueError(
+      f"--set {override}: {'.'.join(parents)} is a value, not a section."
+    )
   if not parents and key not in cfg:
     raise ValueError(unknown_key(key, cfg.keys(), f"a config key (--set {override})"))
   node[key] = parse_value(text.strip())

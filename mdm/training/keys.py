@@ -16,7 +16,9 @@ from mdm.methods.base import BATCH_STREAMS, EXAMPLE_STREAMS
 Scalar = Int[Array, ""] | int
 
 
-def stream_keys(seed: int, step: Scalar, micro: Scalar = 0) -> dict[str, Key[Array, ""]]:
+def stream_keys(
+  seed: int, step: Scalar, micro: Scalar = 0
+) -> dict[str, Key[Array, ""]]:
   """One key per stream for one micro-batch of one step.
 
   Args:

@@ -235,14 +235,13 @@ def claim_workdir(cfg: ml_collections.ConfigDict, workdir: str | Path) -> Path:
   """
   folder = Path(workdir)
   stored = folder / "config.json"
-  if stored.exists():
-    theirs = config.load(stored).to_dict()
+  try:
+    theirs = config.load(stored).to_dict() if stored.exists() else cfg.to_dict()
     if found := config.differences(cfg.to_dict(), theirs):
       raise ValueError(
         f"--workdir {folder} belongs to another config ({'; '.join(found[:5])}); use "
         "another folder, or the config it was started with."
       )
-  try:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "config.json.tmp"
     temporary.write_text(config.to_json(cfg))
@@ -300,7 +299,9 @@ def take_steps(run: Run, state: State, stop: StopRequest) -> Outcome:
   return finish(run, state, last, stop)
 
 
-def draw_batch(run: Run, batches: Iterator[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
+def draw_batch(
+  run: Run, batches: Iterator[dict[str, np.ndarray]]
+) -> dict[str, jax.Array]:
   """The next batch, on the devices."""
   with run.clock.within("data"):
     return sharding.put_batch(run.mesh, next(batches))

@@ -15,6 +15,11 @@ import optax
 from mdm.training.settings import Optimizer, to_steps
 
 PyTree = Any
+LAYER = re.compile(
+  r"^(?P<stack>.*?)(?:block|layer|stage|down|norm)_(?P<numbers>[\d_]+)/"
+)
+BELOW = re.compile(r"(stem|embed|position|patch)")
+TABLE = re.compile(r"(position\w*|embedding)$")
 
 
 def make_schedule(cfg: Optimizer, *, steps: int, epoch: int) -> optax.Schedule:
@@ -76,21 +81,42 @@ def decay_mask(params: PyTree) -> PyTree:
 def layer_depths(params: PyTree) -> PyTree:
   """Layers that lie above each parameter: 0 at the top, most at the stem.
 
-  A number in a path ("block_3") is the layer's; what has none and comes before the
-  blocks (stem, embedding, position) counts as below the first layer.
+  A numbered part of a path ("block_3", "stage_1_0", "down_1") is a layer of the stack
+  it lies in, and a stack's layers count in the order of their numbers. What has no
+  number and comes before the layers (stem, embedding, position) lies below them all.
+
+  Raises:
+    ValueError: layers are stacked by `scan`, so that no factor can differ by layer.
   """
-  below = re.compile(r"(stem|embed|position|patch)")
+  paths = jax.tree.leaves(map_with_path(lambda path, _: path, params))
+  stacks: dict[str, set[tuple[int, ...]]] = {}
+  for path in paths:
+    stack, layer = _layer_of(path)
+    if layer:
+      stacks.setdefault(stack, set()).add(layer)
+    elif "/blocks/" in f"/{path}":
+      raise ValueError(
+        f"optimizer.layer_decay needs layers of their own, but {path} holds several; "
+        "set scan=False in the network, or optimizer.layer_decay=1."
+      )
+  order = {stack: sorted(layers) for stack, layers in stacks.items()}
+  most = max(map(len, order.values()), default=0)
 
-  def depth(path: str) -> int | None:
-    numbers = re.findall(r"_(\d+)(?=/)", path)
-    if numbers:
-      return int(numbers[0]) + 1
-    return 0 if below.search(path) else None
+  def depth(path: str, leaf: Any) -> int:
+    del leaf
+    stack, layer = _layer_of(path)
+    if layer:
+      return len(order[stack]) - order[stack].index(layer)
+    return most + 1 if BELOW.search(path) else 0
 
-  depths = map_with_path(lambda path, _: depth(path), params)
-  top = 1 + max([d for d in jax.tree.leaves(depths) if d is not None], default=0)
-  return map_with_path(lambda path, _: top - d if (d := depth(path)) is not None else 0,
-                       params)  # fmt: skip
+  return map_with_path(depth, params)
+
+
+def _layer_of(path: str) -> tuple[str, tuple[int, ...]]:
+  found = LAYER.search(path)
+  if not found or BELOW.search(found["stack"]):
+    return "", ()
+  return found["stack"], tuple(int(n) for n in found["numbers"].split("_"))
 
 
 def map_with_path(f: Callable[[str, Any], Any], tree: PyTree) -> PyTree:
@@ -110,7 +136,10 @@ def _rule(cfg: Optimizer) -> optax.GradientTransformation:
     return adam
 
   def labels(params: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: "muon" if x.ndim == 2 else "adam", params)
+    def name(path: str, x: Any) -> str:
+      return "muon" if x.ndim == 2 and not TABLE.search(path) else "adam"
+
+    return map_with_path(name, params)
 
   muon = optax.contrib.scale_by_muon(beta=cfg.b1)
   return optax.partition({"muon": muon, "adam": adam}, labels)

@@ -61,7 +61,7 @@ class Optimizer:
   """What optax is asked for.
 
   Attributes:
-    name: "adamw", "lion", "muon" (matrices by Muon, the rest by Adam) or "sgd".
+    name: "adamw", "lion", "muon" (matrices by Muon; tables and the rest by Adam) or "sgd".
     learning_rate: the peak of the schedule.
     schedule: shape after warm-up: "constant", "cosine", "linear", or "wsd" (constant,
       then linear over the last `decay` of the steps).
@@ -129,7 +129,9 @@ def at_least(name: str, value: float, low: float) -> None:
 def within(name: str, value: float, low: float, high: float) -> None:
   """Raises ValueError if `value` lies outside [low, high]."""
   if not low <= value <= high:
-    hint = f"; write {value / 100} for {value}%" if 1 < value <= 100 and high == 1 else ""
+    hint = (
+      f"; write {value / 100} for {value}%" if 1 < value <= 100 and high == 1 else ""
+    )
     raise ValueError(f"{name} = {value} lies outside [{low}, {high}]{hint}.")
 
 

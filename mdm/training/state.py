@@ -73,4 +73,6 @@ def init_state(
 def leaf_paths(tree: PyTree) -> dict[str, Any]:
   """The leaves of a tree by their path, "params/encoder/kernel"."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves
+  }

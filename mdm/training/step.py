@@ -101,12 +101,12 @@ def accumulate_gradients(
 
   first = jax.tree.map(lambda x: x[0], micro_batches)
   shapes = jax.eval_shape(
-    lambda: _gradient(method, state, state.collections, first, keys_of(numbers[0]), weights)
+    lambda: _gradient(
+      method, state, state.collections, first, keys_of(numbers[0]), weights
+    )
   )
   zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[:2])
-  carry, _ = jax.lax.scan(
-    body, (*zeros, state.collections), (numbers, micro_batches)
-  )
+  carry, _ = jax.lax.scan(body, (*zeros, state.collections), (numbers, micro_batches))
   return carry
 
 
@@ -192,7 +192,11 @@ def _apply(
 
 
 def _total_weights(
-  method: Method, state: State, micro_batches: Batch, numbers: jax.Array, keys_of: Callable
+  method: Method,
+  state: State,
+  micro_batches: Batch,
+  numbers: jax.Array,
+  keys_of: Callable,
 ) -> Weights:
   """Each term's weight over the whole batch. Networks drop out of this pass: XLA
   removes what the weights do not depend on, and a loss's weight is known from its mask.
@@ -226,5 +230,3 @@ def _keep_if_finite(metrics: Metrics, *, old: State, new: State) -> State:
   ok = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad/norm"])
   kept = jax.tree.map(lambda n, o: jnp.where(ok, n, o), new, old)
   return kept.replace(step=new.step, skipped=old.skipped + (~ok).astype(jnp.int32))
-
-
