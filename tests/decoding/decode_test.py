@@ -131,7 +131,7 @@ def test_low_confidence_commits_in_every_pass_that_can_choose():
       if ((before == MASK) & until_eos).sum() > 1:
         num_checked += 1
         assert (before != after).any()
-  assert num_checked > ROWS
+  assert num_checked > ROWS // 2
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
