@@ -1,0 +1,129 @@
+"""Runs: training, evaluation, claims and benchmarks of configs."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from mdm.api.model import load
+from mdm.evaluation.base import make_evaluators
+from mdm.training import build, config, loop
+from mdm.training.feed import Feed, make_feed
+
+
+def train(
+  path: str | Path | ml_collections.ConfigDict,
+  workdir: str | Path,
+  *,
+  overrides: Iterable[str] = (),
+  feed: Feed | None = None,
+) -> loop.Outcome:
+  """Trains a config in a folder; the same call again resumes.
+
+  Args:
+    path: the config's file, or a config.
+    workdir: the run's folder.
+    overrides: "section.key=value" each.
+    feed: batches, if not those of `config.data`.
+
+  Raises:
+    ValueError: a setting is wrong, or the folder belongs to another config.
+  """
+  cfg = _config(path, overrides)
+  method = build.build_method(cfg)
+  feed = make_feed(cfg) if feed is None else feed
+  evaluators = make_evaluators(cfg, method)
+  return loop.train(cfg, workdir, feed=feed, evaluators=evaluators)
+
+
+def evaluate(
+  run: str | Path,
+  *,
+  step: int | None = None,
+  overrides: Iterable[str] = (),
+) -> dict[str, float]:
+  """All numbers of a run's evaluations.
+
+  Args:
+    run: the run's folder.
+    step: which checkpoint; None for the newest.
+    overrides: changes to `config.eval` or `config.data`.
+  """
+  model = load(run, step=step)
+  cfg = config.load(run, overrides)
+  numbers: dict[str, float] = {}
+  for name, evaluator in make_evaluators(cfg, model.method).items():
+    found = evaluator(model.variables)
+    numbers |= {f"{name}/{key}": float(value) for key, value in found.items()}
+  return numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class ClaimReport:
+  """A claim's tables as Markdown, and its numbers per arm and seed."""
+
+  text: str
+  results: Mapping[str, Any]
+
+
+def claim(
+  path: str | Path,
+  workdir: str | Path,
+  *,
+  seeds: int | None = None,
+  overrides: Sequence[str] = (),
+) -> ClaimReport:
+  """Trains a claim's arms with seeds and compares them; again to resume.
+
+  Args:
+    path: the claim's file.
+    workdir: folder of its runs.
+    seeds: number of seeds, if not the claim's.
+    overrides: applied to every arm.
+  """
+  from mdm.evaluation import claims
+
+  def train_and_evaluate(
+    cfg: ml_collections.ConfigDict, folder: Path
+  ) -> dict[str, float]:
+    outcome = train(cfg, folder)
+    if outcome.stopped is not None:
+      raise KeyboardInterrupt
+    found = {k: v for k, v in outcome.metrics.items() if k.split("/")[0] in cfg.eval}
+    return found or evaluate(folder)
+
+  wanted = claims.load_claim(path)
+  results = claims.run_claim(
+    wanted, workdir, train_and_evaluate, seeds=seeds, overrides=overrides
+  )
+  return ClaimReport(claims.summarize(wanted, results), results)
+
+
+def bench_step(
+  path: str | Path, overrides: Iterable[str] = (), *, steps: int = 30, rounds: int = 7
+) -> dict[str, float]:
+  """Time of the loop over the bare step for a config; see `evaluation/bench.py`."""
+  from mdm.evaluation import bench
+
+  with tempfile.TemporaryDirectory() as folder:
+    return bench.bench_step(
+      config.load(path, overrides), folder, steps=steps, rounds=rounds
+    )
+
+
+def bench_rendering() -> dict[str, float]:
+  """Images rendered per second and core."""
+  from mdm.data import rendering
+
+  return {"rendering/images_per_s": rendering.rendering_speed()}
+
+
+def _config(
+  path: str | Path | ml_collections.ConfigDict, overrides: Iterable[str]
+) -> ml_collections.ConfigDict:
+  if isinstance(path, ml_collections.ConfigDict):
+    return path
+  return config.load(path, overrides)
