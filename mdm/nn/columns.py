@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mdm.nn.layers import LayerNorm, Linear
+from mdm.nn.layers import LayerNorm, Linear, conv3x3
 from mdm.nn.positions import sinusoids
 from mdm.nn.transformer import Transformer
 
@@ -75,16 +75,7 @@ class Columns(nn.Module):
     """Encodes images with values in [-1, 1]."""
     x = image.astype(self.dtype)
     for i, channels in enumerate(self.stem):
-      x = nn.Conv(
-        channels,
-        (3, 3),
-        strides=2,
-        dtype=self.dtype,
-        kernel_init=nn.with_logical_partitioning(
-          nn.initializers.he_normal(), (None, None, None, "embed")
-        ),
-        name=f"stem_{i}",
-      )(x)
+      x = conv3x3(channels, strides=(2, 2), dtype=self.dtype, name=f"stem_{i}")(x)
       x = nn.gelu(LayerNorm(name=f"stem_norm_{i}")(x), approximate=False)
     x = column_windows(x, self.window, self.stride)  # b m f
     x = Linear((self.width,), (None, "embed"), dtype=self.dtype, name="embed")(x)

@@ -139,6 +139,35 @@ class Mlp(nn.Module):
     return drop(down(y))
 
 
+def conv3x3(
+  features: int,
+  *,
+  strides: Sequence[int] = (1, 1),
+  groups: int = 1,
+  use_bias: bool = True,
+  dtype: DTypeLike = jnp.float32,
+  name: str | None = None,
+) -> nn.Conv:
+  """A 3x3 convolution padded by one pixel; He's initialisation by outgoing weights.
+
+  Source: *Delving Deep into Rectifiers*, He et al., 2015, section 2.2.
+  """
+  kernel = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+  zeros = nn.initializers.zeros
+  return nn.Conv(
+    features,
+    (3, 3),
+    strides=tuple(strides),
+    padding=((1, 1), (1, 1)),
+    feature_group_count=groups,
+    use_bias=use_bias,
+    dtype=dtype,
+    kernel_init=nn.with_logical_partitioning(kernel, (None, None, None, "embed")),
+    bias_init=nn.with_logical_partitioning(zeros, ("embed",)),
+    name=name,
+  )
+
+
 def drop_path(
   key: Key[Array, ""],
   branch: Float[Array, "b *dims"],
