@@ -29,7 +29,7 @@ LINEN_FIELDS = ("parent", "name")
 def build_section(section: type[T], given: Mapping[str, Any], name: str) -> T:
   """A section's settings from its config, every key and type checked."""
   check_settings(section, given, name)
-  return section(**given)
+  return section(**_fitted(section, given))
 
 
 def build_method(cfg: ml_collections.ConfigDict) -> Method:
@@ -57,7 +57,7 @@ def build_method(cfg: ml_collections.ConfigDict) -> Method:
       f"config.model lacks {', '.join(missing)}; {cls.__name__} needs it."
     )
   check_settings(cls, settings, "method")
-  return cls(**_tuples(settings))
+  return cls(**_fitted(cls, settings))
 
 
 def build_network(spec: Mapping[str, Any], where: str, dtype: jnp.dtype) -> Any:
@@ -74,7 +74,7 @@ def build_network(spec: Mapping[str, Any], where: str, dtype: jnp.dtype) -> Any:
   if any(f.name == "dtype" for f in fields_of(cls)):
     settings["dtype"] = jnp.dtype(settings.get("dtype", dtype))
   check_settings(cls, settings, where)
-  return cls(**_tuples(settings))
+  return cls(**_fitted(cls, settings))
 
 
 def compute_dtype(name: str) -> jnp.dtype:
@@ -209,8 +209,13 @@ def _plain(section: Any) -> dict[str, Any]:
   return section.to_dict() if hasattr(section, "to_dict") else dict(section)
 
 
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
-  def freeze(value: Any) -> Any:
-    return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
+def _fitted(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+  """The settings as the class keeps them: lists as tuples, 1 for a float as 1.0."""
+  kinds = {f.name: f.type for f in fields_of(cls)}
 
-  return {key: freeze(value) for key, value in settings.items()}
+  def fit(value: Any, kind: Any) -> Any:
+    if isinstance(value, list | tuple):
+      return tuple(fit(v, None) for v in value)
+    return float(value) if kind is float else value
+
+  return {key: fit(value, kinds[key]) for key, value in settings.items()}

@@ -14,6 +14,7 @@ import functools
 import importlib.metadata
 import logging
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ Leaves = Mapping[str, Mapping[str, Any]]
 LEAF_KEYS = ("shape", "dtype", "fingerprint")
 COMMITTED = "commit_success.txt"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors are raised too
 
 
 class CheckpointError(ValueError):
@@ -56,6 +57,7 @@ class Checkpoints:
     args = ocp.args.Composite(
       state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(record)
     )
+    self.wait()
     with self._named_failure(f"step {step}"):
       self.manager.save(step, args=args, force=True)
 
@@ -65,7 +67,7 @@ class Checkpoints:
     Raises:
       CheckpointError: it could not be written; older checkpoints are untouched.
     """
-    with self._named_failure("the last step"):
+    with self._named_failure("the newest checkpoint"):
       self.manager.wait_until_finished()
 
   def steps(self) -> list[int]:
@@ -223,6 +225,7 @@ def open_checkpoints(
     read_only=reads_only,
     enable_async_checkpointing=True,
   )
+  _hush_late_writes()
   with _quiet():
     return Checkpoints(folder, ocp.CheckpointManager(folder, options=options))
 
@@ -306,10 +309,26 @@ def _quiet() -> Iterator[None]:
     yield
 
 
+@functools.cache
+def _hush_late_writes() -> None:
+  """Drops the complaints of writes that outlive a failed save, which itself is raised.
+
+  They report to an event loop that is closed by then, a stack trace for each.
+  """
+  told = sys.unraisablehook
+
+  def hook(info: Any) -> None:
+    if str(info.exc_value) != "Event loop is closed":
+      told(info)
+
+  sys.unraisablehook = hook
+
+
 def _damaged(path: Path, why: str) -> str:
   return f"checkpoint {path} is damaged ({why}); delete it to use the one before."
 
 
 def _first_line(error: BaseException) -> str:
   text = str(error).strip() or type(error).__name__
-  return text.splitlines()[0][:200]
+  line = text.splitlines()[0]  # what happened comes first, why comes last
+  return line if len(line) <= 200 else f"{line[:80]} ... {line[-120:]}"

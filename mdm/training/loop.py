@@ -41,7 +41,7 @@ class NonFiniteError(RuntimeError):
   """A metric became NaN or infinite."""
 
   def __init__(self, step: int, metric: str, value: float, saved: int | None) -> None:
-    self.step, self.metric, self.value = step, metric, value
+    self.step, self.metric, self.value, self.saved = step, metric, value, saved
     kept = f"checkpoint of step {saved} is kept" if saved else "no checkpoint yet"
     super().__init__(
       f"{metric} = {value} at step {step}; {kept}. Lower optimizer.learning_rate or set "

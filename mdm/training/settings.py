@@ -120,13 +120,13 @@ class Sharding:
       at_least(f"sharding.{name}", getattr(self, name), -1)
 
 
-def at_least(name: str, value: float, low: float) -> None:
+def at_least(name: str, value: int | float, low: int | float) -> None:
   """Raises ValueError if `value` lies below `low`."""
   if value < low:
     raise ValueError(f"{name} = {value} is too small; it must be at least {low}.")
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
+def within(name: str, value: int | float, low: int | float, high: int | float) -> None:
   """Raises ValueError if `value` lies outside [low, high]."""
   if not low <= value <= high:
     hint = (

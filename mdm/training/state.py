@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Int
 
 from mdm.methods.base import Method
 from mdm.training.keys import init_keys
 
 PyTree = Any
+Scalar = Any  # Int[Array, ""]; in plans of a state, its shape or its sharding
 
 
 @struct.dataclass
@@ -29,12 +29,12 @@ class State:
     skipped: steps whose update was dropped because it was not finite.
   """
 
-  step: Int[Array, ""]
+  step: Scalar
   params: PyTree
   opt_state: PyTree
   collections: PyTree
   ema: PyTree
-  skipped: Int[Array, ""]
+  skipped: Scalar
 
   def variables(self) -> dict[str, PyTree]:
     """What `method.apply` takes at evaluation: averaged parameters where there are."""

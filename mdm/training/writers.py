@@ -5,11 +5,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 FILE = "metrics.jsonl"
 
 
+@runtime_checkable
 class Writer(Protocol):
   """Anything that takes numbers by name at a step."""
 

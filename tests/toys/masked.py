@@ -23,6 +23,7 @@ class Mixer(nn.Module):
   width: int = 32
   depth: int = 2
   dropout: float = 0.1
+  norm: str = "layer"
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -32,7 +33,9 @@ class Mixer(nn.Module):
       y = nn.Dense(self.width, kernel_init=init, name=f"block_{i}")(x)
       y = nn.gelu(y + y.mean(1, keepdims=True))
       x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
-    return nn.LayerNorm()(x)
+    if self.norm == "batch":
+      return nn.BatchNorm(use_running_average=not train, name="norm")(x)
+    return nn.LayerNorm(name="norm")(x)
 
 
 class ToyMasked(Method):
@@ -47,13 +50,7 @@ class ToyMasked(Method):
   @nn.compact
   def __call__(self, batch, *, train):
     tokens = batch["tokens"]
-    hide = jnp.zeros(tokens.shape, bool)
-    if train:
-      keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        self.make_rng("mask"), batch["index"]
-      )
-      draws = jax.vmap(lambda k: jax.random.uniform(k, (tokens.shape[1],)))(keys)
-      hide = draws < self.mask_ratio
+    hide = self.hide(batch) if train else jnp.zeros(tokens.shape, bool)
     init = nn.with_logical_partitioning(nn.initializers.normal(0.5), ("vocab", "embed"))
     embed = nn.Embed(
       self.vocab + 1, self.network.width, embedding_init=init, name="embed"
@@ -66,10 +63,17 @@ class ToyMasked(Method):
     weight = batch["weight"][:, None] * hide
     terms = {"loss": mean_of(nats, weight)}
     if self.two_terms:
-      rows = Mean((logits**2).mean((1, 2)).sum() * 0.1, batch["weight"].sum())
+      rows = mean_of(0.1 * (logits**2).mean((1, 2)), batch["weight"])
       terms = {"loss/nats": terms["loss"], "loss/size": rows}
     checksum = (hide * (1 + jnp.arange(LENGTH)) * (1 + batch["index"][:, None])).sum()
     return terms | {"mask/sum": Mean(checksum.astype(jnp.float32), jnp.ones(()))}
+
+  def hide(self, batch):
+    """Which tokens of each row are hidden: the row's own key decides."""
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    keys = fold(self.make_rng("mask"), batch["index"])
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (LENGTH,)))(keys)
+    return draws < self.mask_ratio
 
 
 class Frozen(ToyMasked):
@@ -111,6 +115,7 @@ def get_config():
   cfg = config.base()
   cfg.method = {"name": "toys.masked.ToyMasked"}
   cfg.model = {"name": "toys.masked.Mixer"}
-  cfg.train.update(steps=20, batch=16, log_every=1, checkpoint_every=5, ema=0.9)
+  cfg.train.update(steps=20, batch=16, log_every=1, eval_every=5,
+                   checkpoint_every=5, ema=0.9)  # fmt: skip
   cfg.optimizer.update(learning_rate=3e-3, warmup=2)
   return cfg
