@@ -1,0 +1,100 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mdm.evaluation import claims
+
+
+def _claim(tmp_path, **changes):
+  base = tmp_path / "base.py"
+  base.write_text(
+    "from mdm.training import config\n\n"
+    "def get_config():\n"
+    "  cfg = config.base()\n"
+    "  cfg.train.steps = 3\n"
+    "  return cfg\n"
+  )
+  settings = {
+    "title": "B beats A.",
+    "base": str(base),
+    "arms": {"A": [], "B": ["train.steps=5"]},
+    "compare": [("B", "A", "words/accuracy")],
+    "report": ["words/accuracy"],
+    "seeds": 3,
+  }
+  return claims.Claim(**(settings | changes))
+
+
+def _trainer(log):
+  def train(cfg, folder):
+    log.append((cfg.train.steps, cfg.seed))
+    return {"words/accuracy": cfg.train.steps / 10 + cfg.seed / 100}
+
+  return train
+
+
+def test_every_arm_is_trained_with_every_seed_once(tmp_path):
+  log = []
+  results = claims.run_claim(_claim(tmp_path), tmp_path, _trainer(log), say=lambda _: None)
+  assert sorted(log) == [(s, k) for s in (3, 5) for k in range(3)]
+  assert [r["words/accuracy"] for r in results["B"]] == pytest.approx([0.5, 0.51, 0.52])
+
+
+def test_what_is_done_is_not_trained_again(tmp_path):
+  claim, log = _claim(tmp_path), []
+  first = claims.run_claim(claim, tmp_path, _trainer(log), say=lambda _: None)
+  (tmp_path / "A-1" / "numbers.json").unlink()
+  log.clear()
+  again = claims.run_claim(claim, tmp_path, _trainer(log), say=lambda _: None)
+  assert log == [(3, 1)] and again == first
+
+
+def test_numbers_are_stored_whole(tmp_path):
+  claims.write_json(tmp_path / "a" / "x.json", {"b": 1})
+  assert json.loads((tmp_path / "a" / "x.json").read_text()) == {"b": 1}
+  assert not list((tmp_path / "a").glob("*.tmp"))
+
+
+def test_interval_of_paired_difference_equals_students_t():
+  a, b = [0.5, 0.6, 0.9], [0.4, 0.55, 0.7]
+  gap = claims.compare(a, b)
+  gaps = np.subtract(a, b)
+  half = 4.302652729911275 * gaps.std(ddof=1) / math.sqrt(3)  # t, 97.5%, 2 degrees
+  assert gap.mean == pytest.approx(gaps.mean())
+  assert gap.high - gap.mean == pytest.approx(half)
+  assert gap.mean - gap.low == pytest.approx(half)
+
+
+@pytest.mark.parametrize(
+  ("a", "b", "verdict"),
+  [
+    ([0.5, 0.51, 0.52], [0.1, 0.11, 0.12], "holds"),
+    ([0.1, 0.11, 0.12], [0.5, 0.51, 0.53], "reversed"),
+    ([0.1, 0.9, 0.5], [0.5, 0.1, 0.9], "not shown"),
+    ([0.9], [0.1], "one seed"),
+  ],
+)
+def test_verdict_says_whether_the_interval_excludes_zero(a, b, verdict):
+  assert claims.compare(a, b).verdict() == verdict
+
+
+def test_summary_has_every_arm_and_difference(tmp_path):
+  claim = _claim(tmp_path)
+  results = claims.run_claim(claim, tmp_path, _trainer([]), say=lambda _: None)
+  text = claims.summarize(claim, results)
+  assert "| words/accuracy | 0.3100 ± 0.0100 | 0.5100 ± 0.0100 |" in text
+  assert "| B - A | words/accuracy | +0.2000 |" in text and "holds" in text
+
+
+def test_unknown_arm_is_refused_with_the_nearest_name(tmp_path):
+  with pytest.raises(ValueError, match="did you mean Base"):
+    _claim(tmp_path, arms={"Base": []}, compare=[("base", "Base", "x")])
+
+
+def test_unknown_key_of_a_claim_file_is_refused(tmp_path):
+  path = tmp_path / "claim.py"
+  path.write_text("def get_config():\n  return {'titel': 'x'}\n")
+  with pytest.raises(ValueError, match="did you mean title"):
+    claims.load_claim(path)
