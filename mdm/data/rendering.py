@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageFilter, ImageFont
 
-from mdm.data.fonts import Font
+from mdm.data.fonts import Font, find_fonts
 from mdm.data.grounds import draw_ground, low_quality
 
 Plane = Float32[np.ndarray, "y x"]
@@ -88,9 +88,13 @@ def choose_font(rng: np.random.Generator, families: Sequence[Sequence[Font]]) ->
 
 
 def rendering_speed(
-  settings: RenderSettings, fonts: Sequence[Font], *, seconds: float = 3.0
+  settings: RenderSettings | None = None,
+  fonts: Sequence[Font] | None = None,
+  *,
+  seconds: float = 3.0,
 ) -> dict[str, float]:
   """Images per second of one core, over all fonts, after a warm-up."""
+  settings, fonts = settings or RenderSettings(), fonts or find_fonts()
   words = ("reading", "words", "through", "noise", "and", "blur", "quickly")
   for k, font in enumerate(fonts):
     render(np.random.default_rng(k), words[k % len(words)], font, settings)

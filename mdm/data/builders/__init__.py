@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders; importing one imports `tensorflow_datasets`."""

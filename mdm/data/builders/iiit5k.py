@@ -1,0 +1,129 @@
+"""TFDS builder of IIIT5K-Words from the published files in a folder of the user's.
+
+The folder holds `iiit5k_train.tar.xz`, or its contents: `train/*.png` and `train.tags`
+with lines "train/NAME.png WORD". A `test` folder with `test.tags` is read alike. A
+tenth of the training words, by hash of the file's name, is the validation split.
+
+Source: Scene Text Recognition using Higher Order Language Priors, Mishra, 2012.
+"""
+
+import pathlib
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from mdm.data.words import is_held_out
+
+ARCHIVE = "iiit5k_{part}.tar.xz"
+REMEDY = (
+  "set data.manual_dir to the folder with iiit5k_train.tar.xz, or with train.tags and "
+  "train/*.png from it (https://cvit.iiit.ac.in/research/projects/cvit-projects/"
+  "the-iiit-5k-word-dataset)."
+)
+VALIDATION_SHARE = 0.1
+
+
+class Iiit5k(tfds.core.GeneratorBasedBuilder):
+  """Photographs of single words from street scenes and from the screen."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES = {"1.0.0": "First."}  # noqa: RUF012 (the name is TFDS's)
+  MANUAL_DOWNLOAD_INSTRUCTIONS = REMEDY
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=type(self).__doc__,
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+          "text": tfds.features.Text(),
+          "file": tfds.features.Text(),
+        }
+      ),
+      disable_shuffling=True,
+    )
+
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+    folder = pathlib.Path(dl_manager.manual_dir)
+    train = read_part(folder, "train")
+    if train is None:
+      raise FileNotFoundError(
+        f"data.manual_dir = {str(folder)!r} has no IIIT5K: {REMEDY}"
+      )
+    held = [is_held_out(name, share=VALIDATION_SHARE) for name, _, _ in train]
+    splits = {
+      "train": [r for r, h in zip(train, held, strict=True) if not h],
+      "validation": [r for r, h in zip(train, held, strict=True) if h],
+    }
+    test = read_part(folder, "test")
+    if test is not None:
+      splits["test"] = test
+    return {name: self._generate_examples(rows) for name, rows in splits.items()}
+
+  def _generate_examples(
+    self, rows: list[tuple[str, str, bytes]]
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, (name, word, image) in enumerate(rows):
+      yield number, {"image": image, "text": word, "file": name}
+
+
+def check_manual(folder: str | None) -> None:
+  """Raises FileNotFoundError where the published files are not."""
+  place = pathlib.Path(folder or "").expanduser()
+  names = ("train.tags", ARCHIVE.format(part="train"))
+  if folder is None or not any((place / name).is_file() for name in names):
+    raise FileNotFoundError(f"data.manual_dir = {folder!r} has no IIIT5K: {REMEDY}")
+
+
+def read_part(folder: pathlib.Path, part: str) -> list[tuple[str, str, bytes]] | None:
+  """`(file, word, bytes)` in the order of the tags file; None where there is none."""
+  tags = folder / f"{part}.tags"
+  archive = folder / ARCHIVE.format(part=part)
+  if tags.is_file():
+    rows = parse_tags(tags.read_text("utf-8"), str(tags))
+    missing = [name for name, _ in rows if not (folder / name).is_file()]
+    if missing:
+      raise FileNotFoundError(
+        f"{tags} names {missing[0]!r}, which is not in {folder} ({len(missing)} such); "
+        "unpack the archive again."
+      )
+    return [(name, word, (folder / name).read_bytes()) for name, word in rows]
+  if archive.is_file():
+    return _read_archive(archive, part)
+  return None
+
+
+def parse_tags(text: str, where: str) -> list[tuple[str, str]]:
+  """`(file, word)` of each line; a line that is not a file and a word is an error."""
+  rows = []
+  for number, line in enumerate(text.splitlines(), 1):
+    if line.strip():
+      name, _, word = line.strip().partition(" ")
+      if not word.strip():
+        raise ValueError(
+          f"{where}, line {number}: {line!r} is not 'FILE WORD'; correct the line."
+        )
+      rows.append((name, word.strip()))
+  return rows
+
+
+def _read_archive(archive: pathlib.Path, part: str) -> list[tuple[str, str, bytes]]:
+  """The same from the archive, read front to back in one pass."""
+  files: dict[str, bytes] = {}
+  try:
+    with tarfile.open(archive, "r|*") as tar:
+      for member in tar:
+        stream = tar.extractfile(member) if member.isfile() else None
+        if stream is not None:
+          files[member.name.removeprefix("./")] = stream.read()
+    rows = parse_tags(files[f"{part}.tags"].decode(), f"{archive}:{part}.tags")
+    return [(name, word, files[name]) for name, word in rows]
+  except (tarfile.TarError, EOFError, KeyError, OSError) as error:
+    raise ValueError(
+      f"{archive} cannot be read as the published archive ({error}); fetch it again."
+    ) from error

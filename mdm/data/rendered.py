@@ -1,0 +1,99 @@
+"""The recipe of the rendered words: which word, which font, which draw, for any record.
+
+A record is a function of (seed, split, number) and of the lists of words and fonts, so
+it is the same whichever process renders it. Training takes training words in training
+fonts; three test splits hold out words, fonts, or both:
+
+  test        held-out words in held-out fonts
+  test_words  held-out words in training fonts
+  test_fonts  training words in held-out fonts
+"""
+
+import dataclasses
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mdm.data.fonts import Font, find_fonts, split_fonts
+from mdm.data.rendering import RenderSettings, choose_font, render, vary_case
+from mdm.data.words import load_words, split_words
+
+SPLITS = ("train", "test", "test_words", "test_fonts")
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderJob:
+  """All that a worker needs to render any record of one split."""
+
+  seed: int
+  split: str
+  words: tuple[str, ...]
+  fonts: tuple[Font, ...]
+  settings: RenderSettings
+
+
+def make_jobs(
+  settings: RenderSettings,
+  *,
+  seed: int = 0,
+  num_words: int = 40_000,
+  min_len: int = 3,
+  max_len: int = 8,
+  fonts_dir: str | None = None,
+  system_fonts: bool = False,
+) -> dict[str, RenderJob]:
+  """One job per split; words and font families are disjoint where held out."""
+  train_fonts, test_fonts = split_fonts(
+    find_fonts(fonts_dir, system=system_fonts), seed=seed
+  )
+  train_words, test_words = split_words(
+    load_words(num_words, min_len=min_len, max_len=max_len), seed=seed
+  )
+  if not train_words or not test_words:
+    raise ValueError(
+      f"data.num_words = {num_words} leaves {len(train_words)} words to train on and "
+      f"{len(test_words)} held out; write at least 200."
+    )
+  parts = {
+    "train": (train_words, train_fonts),
+    "test": (test_words, test_fonts),
+    "test_words": (test_words, train_fonts),
+    "test_fonts": (train_words, test_fonts),
+  }
+  return {
+    split: RenderJob(seed, split, words, fonts, settings)
+    for split, (words, fonts) in parts.items()
+  }
+
+
+def renderer(job: RenderJob) -> Callable[[int], dict[str, Any]]:
+  """The function from a record's number to the record: PNG bytes, text and font."""
+  families = [
+    list(styles) for _, styles in itertools.groupby(job.fonts, lambda f: f.family)
+  ]
+  split = SPLITS.index(job.split)
+  order = np.random.default_rng((job.seed, split)).permutation(len(job.words))
+
+  def make(index: int) -> dict[str, Any]:
+    rng = np.random.default_rng((job.seed, split, index))
+    # Every word comes before one comes again.
+    word = job.words[order[index % len(order)]]
+    text = vary_case(rng, word, job.settings.case)
+    font = choose_font(rng, families)
+    pixels = render(rng, text, font, job.settings)
+    return {"image": encode_png(pixels), "text": text, "font": font.style}
+
+  return make
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+  """PNG bytes of a grey or colour image; noise hardly shrinks, so in little time."""
+  store = io.BytesIO()
+  grey = pixels.shape[2] == 1
+  picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+  picture.save(store, "PNG", compress_level=1)
+  return store.getvalue()

@@ -1,0 +1,145 @@
+"""The keys of `config.data`: types, defaults, and which of them make a new data set."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import pathlib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from mdm.data.rendering import RenderSettings
+
+RENDER_KEYS = (
+  "image_size", "channels", "strength", "case", "num_train", "num_test", "min_len",
+  "max_len", "num_words", "fonts_dir", "system_fonts", "seed",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+  """What to read and how to hand it out.
+
+  Attributes:
+    name: "rendered_words", "iiit5k" or "folder".
+    data_dir: where data sets are built; None for $MDM_DATA_HOME or ~/.cache/mdm/data.
+    charset: "printable", "alnum" or a dictionary file (data/charset.py).
+    canvas: positions of a text, EOS included.
+    image_size: rows and columns.
+    channels: 1 grey, 3 colour.
+    buckets: sizes by aspect ratio instead of one `image_size` (data/buckets.py).
+    in_memory: decode once and keep; None decides by size.
+    augment: 0 none to 1, light changes on the fly (data/augment.py).
+    num_train, num_test: rendered images for training and for each test split.
+    min_len, max_len: letters of a rendered word.
+    num_words: how many of the most frequent words are used.
+    strength: 0 clean print to 1 hard photographs.
+    case: "lower", or "mixed" for capitals as well.
+    fonts_dir: a folder of fonts besides those of installed packages.
+    system_fonts: use the operating system's fonts too.
+    seed: of rendering, and of which words and fonts are held out.
+    manual_dir: for iiit5k, the folder with iiit5k_train.tar.xz or its contents.
+    folder: for folder, where the images are.
+    labels: for folder, a file with lines "NAME TEXT"; None for labels.txt, if there.
+  """
+
+  name: str = "rendered_words"
+  data_dir: str | None = None
+  charset: str = "alnum"
+  canvas: int = 26
+  image_size: tuple[int, ...] = (32, 96)
+  channels: int = 1
+  buckets: bool = False
+  in_memory: bool | None = None
+  augment: float = 0.0
+  num_train: int = 60_000
+  num_test: int = 2_000
+  min_len: int = 3
+  max_len: int = 8
+  num_words: int = 40_000
+  strength: float = 0.7
+  case: str = "lower"
+  fonts_dir: str | None = None
+  system_fonts: bool = False
+  seed: int = 0
+  manual_dir: str | None = None
+  folder: str | None = None
+  labels: str | None = None
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for values out of range."""
+    if len(self.image_size) != 2:
+      raise ValueError(
+        f"data.image_size = {self.image_size} must be rows and columns, as (32, 96)."
+      )
+    if self.canvas < 2:
+      raise ValueError(
+        f"data.canvas = {self.canvas} holds no character beside EOS; write 2 or more."
+      )
+    if not 0 <= self.augment <= 1:
+      raise ValueError(f"data.augment = {self.augment} lies outside [0, 1].")
+    if min(self.num_train, self.num_test) < 1:
+      raise ValueError(
+        f"data.num_train = {self.num_train} and data.num_test = {self.num_test} must "
+        "be 1 or more."
+      )
+    if self.name == "rendered_words" and self.max_len > self.canvas - 1:
+      raise ValueError(
+        f"data.max_len = {self.max_len} exceeds the {self.canvas - 1} characters that "
+        f"data.canvas = {self.canvas} holds beside EOS; lower one or raise the other."
+      )
+    self.render_settings()
+
+  def render_settings(self) -> RenderSettings:
+    """The part that `render` sees."""
+    rows, columns = self.image_size
+    return RenderSettings((rows, columns), self.channels, self.strength, self.case)
+
+  def home(self) -> pathlib.Path:
+    """Where data sets are built."""
+    place = self.data_dir or os.environ.get("MDM_DATA_HOME") or "~/.cache/mdm/data"
+    return pathlib.Path(place).expanduser()
+
+  def render_name(self) -> str:
+    """A folder name that differs whenever a key that shapes the images differs."""
+    chosen = {key: getattr(self, key) for key in RENDER_KEYS}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    size = "x".join(str(side) for side in (*self.image_size, self.channels))
+    return f"{size}-{self.num_train}-{digest[:8]}"
+
+
+def read_settings(section: Mapping[str, Any]) -> DataSettings:
+  """The settings of a config section; lists become tuples.
+
+  Raises:
+    ValueError: an unknown key, a wrong type or a value out of range.
+  """
+  known = [field.name for field in dataclasses.fields(DataSettings)]
+  for key in section:
+    if key not in known:
+      near = difflib.get_close_matches(key, known, n=1)
+      hint = f"did you mean data.{near[0]}?" if near else f"known: {', '.join(known)}."
+      raise ValueError(f"data.{key} is no setting of the data; {hint}")
+  return DataSettings(**{key: _read_value(key, section[key]) for key in section})
+
+
+def _read_value(name: str, value: Any) -> Any:
+  """The value as the type its field declares; ValueError where it is of another."""
+  hint = typing.get_type_hints(DataSettings)[name]
+  if typing.get_origin(hint) is tuple:
+    options: tuple[type, ...] = (tuple,)
+    value = tuple(value) if isinstance(value, list) else value
+  else:
+    options = typing.get_args(hint) or (hint,)
+  if float in options and type(value) is int:
+    return float(value)
+  whole = not isinstance(value, tuple) or all(type(v) is int for v in value)
+  if type(value) not in options or not whole:
+    want = str(hint) if typing.get_args(hint) else hint.__name__
+    raise ValueError(
+      f"data.{name} = {value!r} has type {type(value).__name__}; write "
+      f"{want.replace('NoneType', 'None')}."
+    )
+  return value
