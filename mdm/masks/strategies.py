@@ -75,7 +75,7 @@ def draw_noising(
 
 def strategy_weights(
   weights: Sequence[float | int] | None,
-) -> tuple[float, float, float, float, float, float]:
+) -> tuple[float, ...]:
   """The six relative frequencies, checked; None means all equal.
 
   Raises:
@@ -95,7 +95,7 @@ class Numbers(NamedTuple):
 
   strategy: Float[Array, "b 1"]
   split: Float[Array, "b 1"]
-  count: Float[Array, "b 1"]
+  blocks: Float[Array, "b 1"]
   prefix: Float[Array, "b 1"]
   side: Float[Array, "b 1"]
   single: Float[Array, "b 1"]
@@ -127,7 +127,7 @@ def _block_mask(
   block_variant: str,
 ) -> Bool[Array, "b n"]:
   """Shows a prefix of whole blocks; blocks of one token become strategy 1 or 2."""
-  count = jnp.minimum(_pick(u.count, 2, 6), m)
+  count = jnp.minimum(_pick(u.blocks, 2, 6), m)
   count = jnp.maximum(count, 1)  # m = 0 only in rows of padding
   size = m // count
   count = count + (m % count != 0)  # the remainder is a block of its own
