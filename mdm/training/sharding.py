@@ -117,10 +117,11 @@ def state_shardings(
   whole = replicated(mesh)
   opt_state = optax.tree_map_params(
     optimizer,
-    lambda _, sharding: sharding,
+    lambda leaf, sharding: leaf if _is_hole(leaf) else sharding,
     state.opt_state,
     params,
     transform_non_params=lambda _: whole,
+    is_leaf=_is_hole,
   )
   rest = jax.tree.map(lambda _: whole, state)
   return rest.replace(
@@ -128,6 +129,11 @@ def state_shardings(
     opt_state=opt_state,
     ema=None if state.ema is None else params,
   )
+
+
+def _is_hole(leaf: Any) -> bool:
+  """Whether an optimiser that serves only some parameters left this one out."""
+  return isinstance(leaf, optax.MaskedNode)
 
 
 def _fit(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> NamedSharding:

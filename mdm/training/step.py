@@ -23,6 +23,7 @@ from mdm.training.state import State
 PyTree = Any
 Batch = dict[str, jax.Array]
 Metrics = dict[str, Float[Array, ""]]
+Parts = dict[str, tuple[jax.Array, jax.Array]]
 Weights = dict[str, Float[Array, ""]]
 
 
@@ -91,23 +92,26 @@ def accumulate_gradients(
 
   weights = _total_weights(method, state, micro_batches, numbers, keys_of)
 
-  def body(carry: PyTree, piece: tuple) -> tuple[PyTree, None]:
-    grads, means, collections = carry
+  def gradient_of(collections: PyTree, piece: tuple) -> tuple[PyTree, Parts, PyTree]:
     micro, rows = piece
-    more, terms, collections = _gradient(
+    grads, means, collections = _gradient(
       method, state, collections, rows, keys_of(micro), weights
     )
-    return (_add(grads, more), _add(means, terms), collections), None
+    return grads, {n: (m.total, m.weight) for n, m in means.items()}, collections
 
-  first = jax.tree.map(lambda x: x[0], micro_batches)
-  shapes = jax.eval_shape(
-    lambda: _gradient(
-      method, state, state.collections, first, keys_of(numbers[0]), weights
-    )
-  )
+  def body(carry: PyTree, piece: tuple) -> tuple[PyTree, None]:
+    grads, parts, collections = carry
+    more, terms, collections = gradient_of(collections, piece)
+    return (_add(grads, more), _add(parts, terms), collections), None
+
+  pieces = (numbers, micro_batches)
+  first = jax.tree.map(lambda x: x[0], pieces)
+  shapes = jax.eval_shape(gradient_of, state.collections, first)
   zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[:2])
-  carry, _ = jax.lax.scan(body, (*zeros, state.collections), (numbers, micro_batches))
-  return carry
+  (grads, parts, collections), _ = jax.lax.scan(
+    body, (*zeros, state.collections), pieces
+  )
+  return grads, {name: Mean(*part) for name, part in parts.items()}, collections
 
 
 def objective(means: Mapping[str, Mean], weights: Weights) -> Float[Array, ""]:

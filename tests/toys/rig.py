@@ -24,7 +24,7 @@ SGD = Optimizer(name="sgd", learning_rate=0.1, schedule="constant", warmup=0,
                 weight_decay=0.0, clip=0.0)  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rig:
   """A compiled step, what it starts from and where it runs."""
 
