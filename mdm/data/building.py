@@ -11,6 +11,7 @@ import json
 import logging
 import pathlib
 import shutil
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -124,7 +125,8 @@ def _build(builder: Any, settings: DataSettings, progress: bool) -> None:
     manual_dir=str(pathlib.Path(manual).expanduser()) if manual else None,
     try_download_gcs=False,
   )
-  with contextlib.redirect_stdout(None if progress else _Silence()):
+  # TFDS prints where it writes; standard output belongs to whoever called.
+  with contextlib.redirect_stdout(sys.stderr if progress else _Silence()):
     builder.download_and_prepare(download_config=config)
 
 

@@ -157,13 +157,13 @@ class Dataset:
         "tokens": self._tokens[indices],
         "valid": self._valid[indices],
       }
-    indices = indices.tolist()
-    if self._decoded is None and self._texts is None:
-      read = self.records.read([int(self._numbers[k]) for k in indices])
-      pixels = [self._decode(*pair) for pair in zip(indices, read, strict=True)]
+    wanted = indices.tolist()
+    if self._texts is None:
+      read = self.records.read([int(self._numbers[k]) for k in wanted])
+      pixels = [self._decode(*pair) for pair in zip(wanted, read, strict=True)]
       texts = [text for _, text in read]
     else:
-      pixels, texts = self._pixels(indices), [self.text(k) for k in indices]
+      pixels, texts = self._pixels(wanted), [self._texts[k] for k in wanted]
     tokens, valid = self._encode(texts)
     return {"image": np.stack(pixels), "tokens": tokens, "valid": valid}
 

@@ -89,7 +89,7 @@ def _blur(rng: np.random.Generator, picture: Image.Image, amount: float) -> Imag
 
 def _lose_resolution(picture: Image.Image, share: float) -> Image.Image:
   """The picture as a smaller one would look when enlarged."""
-  small = tuple(max(4, round(side * share)) for side in picture.size)
+  small = (max(4, round(picture.width * share)), max(4, round(picture.height * share)))
   resample = Image.Resampling.BILINEAR
   return picture.resize(small, resample).resize(picture.size, resample)
 

@@ -12,6 +12,7 @@ fonts; three test splits hold out words, fonts, or both:
 import dataclasses
 import io
 import itertools
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -95,5 +96,5 @@ def encode_png(pixels: np.ndarray) -> bytes:
   store = io.BytesIO()
   grey = pixels.shape[2] == 1
   picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
-  picture.save(store, "PNG", compress_level=1)
+  picture.save(store, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
   return store.getvalue()

@@ -83,8 +83,8 @@ def vary_case(rng: np.random.Generator, text: str, case: str) -> str:
 
 def choose_font(rng: np.random.Generator, families: Sequence[Sequence[Font]]) -> Font:
   """A style of a family; families are equally likely, however many styles they have."""
-  family = families[rng.integers(len(families))]
-  return family[rng.integers(len(family))]
+  family = families[int(rng.integers(len(families)))]
+  return family[int(rng.integers(len(family)))]
 
 
 def rendering_speed(
@@ -187,7 +187,7 @@ def _warp(
   angle = 0.35 * strength * angle * abs(angle) * min(1.0, 3 / aspect)
   shear = 0.5 * strength * shear * abs(shear)
   cos, sin = math.cos(angle), math.sin(angle)
-  forward = (
+  forward: Matrix = (
     (cos * aspect, cos * shear - sin, 0.0),
     (sin * aspect, sin * shear + cos, 0.0),
     (
@@ -261,7 +261,7 @@ def _sample(word: Image.Image, x: Plane, y: Plane) -> Plane:
   width, height = word.size
   stride = width + 4
   padded = np.zeros((height + 4, stride), np.float32)
-  padded[2:-2, 2:-2] = word
+  padded[2:-2, 2:-2] = np.asarray(word)
   x = np.clip((x + 1) * np.float32(width / 2) + np.float32(1.5), 0, width + 2)
   y = np.clip((y + 1) * np.float32(height / 2) + np.float32(1.5), 0, height + 2)
   column, row = x.astype(np.int32), y.astype(np.int32)
@@ -300,7 +300,7 @@ def _ink(
   if channels == 3:
     tint = rng.uniform(-60, 60, (2, 3)).astype(np.float32) * np.float32(strength)
     tint -= tint.mean(axis=1, keepdims=True)  # colours differ, luminance hardly
-  texture = draw_ground(rng, *cover.shape, strength)  # in [-1, 1]
+  texture = draw_ground(rng, *settings.image_size, strength)  # in [-1, 1]
   canvas = np.float32(0.4 * contrast * strength) * texture[:, :, None]
   canvas = canvas + (tint[0] + np.float32(ground))
   if effect < 0.15 * strength:  # a shadow, which also serves as an outline
