@@ -11,7 +11,21 @@ DATA = [
   "tensorflow-datasets>=4.9.10",
   "importlib_resources>=6.0",  # tensorflow-datasets imports it without asking for it
   "wordfreq>=3.1",
+  # Fonts to render words with; any folder of fonts adds to these.
   "matplotlib>=3.8",
+  "font-amatic-sc>=0.0.4",
+  "font-caladea>=0.0.2",
+  "font-fjallaone>=0.1.7",
+  "font-fredoka-one>=0.0.4",
+  "font-hanken-grotesk>=0.0.2",
+  "font-intuitive>=0.0.4",
+  "font-lato>=0.1.0",
+  "font-manrope>=0.0.2",
+  "font-rhd>=0.1.3",
+  "font-roboto>=0.0.1",
+  "font-source-sans-pro>=0.0.1",
+  "font-source-serif-pro>=0.0.1",
+  "rendercv-fonts>=0.5.1",
 ]
 TEST = [
   "pytest>=8.0",

@@ -1,5 +1,6 @@
 """Data sets by name or by config: list, build, show; and a check of single images."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,13 @@ def build_data(
   """
   from mdm.data import datasets
 
-  return datasets.prepare(_data_config(name, overrides), force=force)
+  began = time.monotonic()
+  settings = _data_config(name, overrides)
+  folder = datasets.prepare(**settings, force=force, progress=True)
+  counts = {
+    f"examples/{split}": len(datasets.load(settings, split)) for split in ("train", "test")
+  }
+  return {"folder": str(folder), **counts, "time/build_s": time.monotonic() - began}
 
 
 def show_data(

@@ -1,4 +1,4 @@
-"""A trained model: its method, what it learned, and how images and text pass through.
+"""A trained model: its method, what it learned, and how images and text pass through."""
 
 import dataclasses
 import functools
@@ -50,7 +50,7 @@ class Reading:
     }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Model:
   """A trained method with its variables and its processor.
 
@@ -86,7 +86,7 @@ class Model:
 
     Args:
       images: paths, arrays [y x] or [y x c] of uint8, or Pillow images; one or many.
-      decoder: how the canvas is revealed: "pd", "ar", "lc", "blc", "random" or "re".
+      decoder: how the canvas is revealed: "pd", "ar", "lc", "blc", "random" or "cloze".
       num_steps: passes of the step-wise decoders.
       final_reflect: whether all characters are read once more at the end.
       batch: images read at once.
@@ -120,10 +120,15 @@ class Model:
     Raises:
       ValueError: it cannot be read or is empty.
     """
-    from mdm.data import images as data_images
+    from mdm.data import images
 
     height, width = self.cfg.data.image_size
-    return data_images.prepare(image, (height, width), self.cfg.data.channels)
+    size, channels = (height, width), self.cfg.data.channels
+    if isinstance(image, np.ndarray):
+      return images.fit_pixels(image, size, channels)
+    if isinstance(image, Image.Image):
+      return images.fit_picture(image, size, channels)
+    return images.read_image(image, image_size=size, channels=channels)
 
   @functools.cache  # noqa: B019  one compiled reader per setting, as long as the model
   def _reader(self, decoder: str, num_steps: int, final_reflect: bool) -> Any:
@@ -134,9 +139,6 @@ class Model:
       )  # fmt: skip
 
     return jax.jit(read)
-
-  def __hash__(self) -> int:
-    return id(self)
 
   def _reading(self, decoded: Decoded, row: int) -> Reading:
     tokens, confidence = decoded.tokens[row], decoded.confidence[row]
