@@ -159,6 +159,7 @@ class Checkpoints:
     return None
 
   def _find(self, step: int | None) -> tuple[int, Path, Leaves]:
+    self.wait()
     step = step if step is not None else self.manager.latest_step()
     if step is None or step not in self.manager.all_steps():
       raise CheckpointError(

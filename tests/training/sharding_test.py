@@ -1,0 +1,183 @@
+"""The same training on every mesh, and where its arrays lie."""
+
+import json
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from mdm.training import sharding
+from mdm.training.checkpoint import open_checkpoints
+from mdm.training.keys import stream_keys
+from mdm.training.settings import Optimizer, Sharding
+from mdm.training.state import leaf_paths
+from mdm.training.step import StepSettings
+from toys import masked, rig
+
+MESHES = ((1, 1), (8, 1), (1, 8), (2, 4), (4, 2))
+PRESETS = ("dp", "fsdp", "fsdp+tp")
+ADAM = Optimizer(name="adamw", warmup=0)
+TABLE = Path(__file__).with_name("shardings.json")
+
+
+def place(mesh, preset, **settings):
+  """The toy on a mesh of data x fsdp devices, or of fsdp x tensor devices."""
+  a, b = mesh
+  shape = (1, a, b) if preset == "fsdp+tp" else (a, b, 1)
+  return rig.make_rig(devices=a * b, shape=shape, preset=preset, **settings)
+
+
+@pytest.fixture(scope="module")
+def alone():
+  made = place((1, 1), "dp")
+  losses, state = [], made.make_state()
+  for _ in range(3):
+    state, metrics = made.run(1, state)
+    losses.append({name: float(value) for name, value in metrics.items()})
+  return losses, rig.leaves(state.params)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("mesh", MESHES, ids=lambda m: f"{m[0]}x{m[1]}")
+def test_three_sgd_steps_are_the_same_on_every_mesh(alone, mesh, preset):
+  made, (expected, params) = place(mesh, preset), alone
+  state = made.make_state()
+  for before in expected:
+    state, metrics = made.run(1, state)
+    assert float(metrics["mask/sum"]) == before["mask/sum"]
+    assert float(metrics["loss"]) == pytest.approx(before["loss"], rel=1e-6)
+  for name, leaf in rig.leaves(state.params).items():
+    np.testing.assert_allclose(leaf, params[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("mesh", MESHES[1:], ids=lambda m: f"{m[0]}x{m[1]}")
+def test_masks_are_the_same_on_every_mesh_and_in_every_order(mesh):
+  method = masked.ToyMasked(masked.Mixer())
+  rows = masked.make_batch(3, 16)
+
+  def draw(batch):
+    return method.apply({}, batch, rngs=stream_keys(0, 3), method="hide")
+
+  expected = np.asarray(draw(rows))
+  made = sharding.make_mesh(Sharding("fsdp", *mesh, 1))
+  with jax.set_mesh(made):
+    assert (np.asarray(jax.jit(draw)(sharding.put_batch(made, rows))) == expected).all()
+    turned = {name: np.ascontiguousarray(x[::-1]) for name, x in rows.items()}
+    found = np.asarray(jax.jit(draw)(sharding.put_batch(made, turned)))
+  assert (found == expected[::-1]).all()
+
+
+@pytest.mark.parametrize(
+  ("mesh", "preset"), [((2, 4), "fsdp"), ((2, 4), "fsdp+tp"), ((1, 1), "dp")]
+)
+def test_a_state_saved_on_eight_devices_restarts_on_any_mesh(tmp_path, mesh, preset):
+  settings = {"optimizer": ADAM, "settings": StepSettings(ema=0.9)}
+  eight, other = place((8, 1), "dp", **settings), place(mesh, preset, **settings)
+  state, _ = eight.run(2)
+  saved = rig.leaves(state)
+  restored = move(state, other.abstract, tmp_path / "there")
+  assert rig.differing(saved, rig.leaves(restored)) == []
+  wanted = leaf_paths(other.abstract)
+  for name, leaf in leaf_paths(restored).items():
+    assert leaf.sharding.is_equivalent_to(wanted[name].sharding, leaf.ndim), name
+  back = move(restored, eight.abstract, tmp_path / "back")
+  assert rig.differing(saved, rig.leaves(back)) == []
+  (_, a), (_, b) = eight.run(1, back), other.run(1, restored)
+  assert float(b["loss"]) == pytest.approx(float(a["loss"]), rel=1e-6)
+
+
+def move(state, target, folder):
+  """The state, saved and restored as the target wants it."""
+  checkpoints = open_checkpoints(folder, keep=1)
+  checkpoints.save(state, {})
+  restored = checkpoints.restore(target)
+  checkpoints.close()
+  return restored
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "sgd"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_optimiser_and_average_lie_where_their_parameters_lie(name, frozen):
+  kind = masked.Frozen if frozen else masked.ToyMasked
+  made = place(
+    (2, 4), "fsdp+tp", method=kind(masked.Mixer()), settings=StepSettings(ema=0.9),
+    optimizer=Optimizer(name=name),
+  )  # fmt: skip
+  leaves = leaf_paths(made.abstract)
+  params = {n.removeprefix("params/"): x for n, x in leaves.items() if n.startswith("par")}
+  cut = {n for n, x in params.items() if x.sharding.spec != PartitionSpec(*[None] * x.ndim)}
+  assert "network/block_0/kernel" in cut
+  followers = 0
+  for path, leaf in leaves.items():
+    mine = [n for n in params if path.endswith("/" + n) and leaf.shape == params[n].shape]
+    for owner in mine:
+      followers += 1
+      assert leaf.sharding == params[owner].sharding, path
+  moments = {"adamw": 2, "lion": 1, "muon": 1, "sgd": 1}[name]
+  assert followers >= 2 * len(params) + moments * (len(params) - frozen)
+
+
+def test_a_dimension_that_does_not_divide_stays_whole():
+  mesh = sharding.make_mesh(Sharding("fsdp", 1, 8, 1))
+  cut = jax.sharding.NamedSharding(mesh, PartitionSpec("fsdp", None))
+  odd, even = jax.ShapeDtypeStruct((17, 32), float), jax.ShapeDtypeStruct((16, 3), float)
+  assert sharding._fit(odd, cut).spec == PartitionSpec(None, None)
+  assert sharding._fit(even, cut).spec == PartitionSpec("fsdp", None)
+
+
+def test_every_preset_knows_every_name_a_model_may_use():
+  names = {"embed", "mlp", "heads", "kv", "vocab"}
+  for preset in PRESETS:
+    assert {name for name, _ in sharding.RULES[preset]} == names
+  assert nn.logical_to_mesh_axes(("embed", "mlp"), sharding.RULES["fsdp+tp"]) == (
+    PartitionSpec("fsdp", "tensor")
+  )
+
+
+@pytest.mark.parametrize(
+  ("cfg", "shape"),
+  [
+    (Sharding("dp"), (8, 1, 1)),
+    (Sharding("fsdp"), (1, 8, 1)),
+    (Sharding("fsdp+tp"), (1, 4, 2)),
+    (Sharding("fsdp", data=2), (2, 4, 1)),
+    (Sharding("dp", fsdp=4), (2, 4, 1)),
+    (Sharding("fsdp+tp", data=2, tensor=4), (2, 1, 4)),
+    (Sharding("fsdp", data=-1, fsdp=2), (4, 2, 1)),
+  ],
+)
+def test_a_mesh_uses_all_devices(cfg, shape):
+  assert tuple(sharding.make_mesh(cfg).shape.values()) == shape
+
+
+@pytest.mark.parametrize("cfg", [Sharding("dp", 3), Sharding("dp", -1, -1), Sharding("dp", 16)])
+def test_a_mesh_that_does_not_multiply_to_the_devices_is_refused(cfg):
+  with pytest.raises(ValueError, match="does not multiply to 8 devices; leave one axis at -1"):
+    sharding.make_mesh(cfg)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+  mesh = sharding.make_mesh(Sharding("dp"))
+  sharding.check_batch_divides(mesh, 32, 4)
+  with pytest.raises(ValueError, match="use a multiple of 32"):
+    sharding.check_batch_divides(mesh, 48, 4)
+
+
+def test_the_sharding_table_is_the_one_checked_in():
+  """After a wanted change: write `sharding_table()` into the file as JSON."""
+  assert sharding_table() == json.loads(TABLE.read_text())
+
+
+def sharding_table():
+  """Where each parameter of the toy lies, per preset, on 2 x 4 devices."""
+  return {
+    preset: {
+      name: [str(axis) for axis in leaf.sharding.spec]
+      for name, leaf in leaf_paths(place((2, 4), preset).abstract).items()
+      if name.startswith("params/")
+    }
+    for preset in PRESETS
+  }
