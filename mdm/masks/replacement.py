@@ -41,5 +41,6 @@ def replace_tokens(
   noise = uniform_rows(noise_keys, length + 1)
   q = low + (high - low) * noise[:, :1]  # b 1
   replaced = valid & (noise[:, 1:] < q)
-  draw = jax.vmap(lambda key: jax.random.randint(key, (length,), 0, num_ids))
-  return jnp.where(replaced, draw(id_keys), tokens), replaced
+  bits = jax.vmap(lambda key: jax.random.bits(key, (length,)))(id_keys)  # b n
+  ids = (bits % num_ids).astype(tokens.dtype)  # uniform to num_ids / 2^32
+  return jnp.where(replaced, ids, tokens), replaced

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.masks.keys import copy_keys, example_keys
+from mdm.masks.keys import example_keys
 from mdm.masks.random import count_hidden
 from mdm.masks.random import mask_bernoulli as bernoulli
 from mdm.masks.random import mask_exact as exact
@@ -83,14 +83,6 @@ def test_a_mask_is_the_same_on_eight_devices(draw):
     lambda index, valid: draw(example_keys(jax.random.key(0), index), valid, 0.5)
   )(index, jax.device_put(VALID, rows))
   assert (np.asarray(drawn) == np.asarray(draw(row_keys(), VALID, 0.5))).all()
-
-
-def test_copies_of_an_example_have_keys_of_their_own():
-  keys = copy_keys(row_keys(rows=4), 3)
-  data = jax.random.key_data(keys).reshape(12, -1)
-  assert len({tuple(row) for row in data.tolist()}) == 12
-  more = copy_keys(row_keys(rows=4), 5)[:, :3]
-  assert (jax.random.key_data(more) == jax.random.key_data(keys)).all()
 
 
 def test_a_ratio_outside_its_range_is_refused():

@@ -282,10 +282,11 @@ def test_the_image_is_encoded_once():
 
   method = MDiff4STR(encoder=Counter(), decoder=Mind(), num_characters=C, canvas=CANVAS)
   values = {"params": variables()["params"]}
-  method.apply(values, BATCH, train=False, rngs={"mask": jax.random.key(0)})
+  rngs = {"mask": jax.random.key(0)}
+  jax.eval_shape(lambda: loss(method.apply(values, BATCH, train=False, rngs=rngs)))
   assert len(calls) == 1
   calls.clear()
-  method.apply(values, BATCH, method="predict")
+  jax.eval_shape(lambda: method.apply(values, BATCH, method="predict").tokens)
   assert len(calls) == 1
 
 
@@ -322,12 +323,11 @@ def test_reflection_is_one_reading_of_the_given_tokens():
 def test_the_same_canvas_is_read_alike_in_every_step():
   canvas = jnp.full((B, CANVAS), MASK)
 
-  def run(values):
-    bound = make().bind(values)
-    predict = bound._predictor(BATCH)
-    return predict(canvas, jnp.ones(B)), predict(canvas, jnp.zeros(B))
+  @jax.jit
+  def run(values, share):
+    return make().bind(values)._predictor(BATCH)(canvas, share)
 
-  first, second = run(variables())
+  first, second = run(variables(), jnp.ones(B)), run(variables(), jnp.zeros(B))
   assert (first == second).all()
 
 
