@@ -118,7 +118,8 @@ class MDiff4STR(Method):
 
     Each term is a mean of its own, over words and over tokens; their sum is optimised.
     """
-    return self.losses(batch, self.corrupt(batch), train=train)
+    memory = self.encode(batch, train=train)
+    return self.losses(batch, memory, self.corrupt(batch), train=train)
 
   def corrupt(self, batch: Batch) -> Noised:
     """Draws `copies` hidden and replaced canvases of each word."""
@@ -151,8 +152,15 @@ class MDiff4STR(Method):
     )
     return Noised(hidden, mask, as_copies(replaced), as_copies(wrong))
 
-  def losses(self, batch: Batch, noised: Noised, *, train: bool) -> dict[str, Mean]:
-    """Losses and metrics of given corruptions; the image is encoded once for all."""
+  def losses(
+    self,
+    batch: Batch,
+    memory: Float[Array, "b m e"],
+    noised: Noised,
+    *,
+    train: bool,
+  ) -> dict[str, Mean]:
+    """Losses and metrics of given corruptions of images that are encoded already."""
     valid = jnp.asarray(batch["valid"])[:, None]  # b 1 n
     labels = jnp.where(valid, batch["tokens"][:, None], EOS)
     weight = jnp.asarray(batch.get("weight", np.ones(len(valid), np.float32)))
@@ -160,7 +168,6 @@ class MDiff4STR(Method):
     canvases = [noised.hidden]
     if noised.replaced is not None:
       canvases.append(noised.replaced)
-    memory = self.encode(batch, train=train)
     logits = self._read(jnp.concatenate(canvases, axis=1), memory, train=train)
     labels = jnp.broadcast_to(labels, logits.shape[:-1])
     nats = _cross_entropy(logits, labels)  # b 2r n

@@ -56,9 +56,13 @@ def test_both_losses_equal_the_original(stored, variables):
     replaced=jnp.asarray(stored["input/replaced"]),
     wrong=jnp.asarray(stored["input/replaced"] != stored["input/labels"][:, None]),
   )
-  means = jax.jit(
-    lambda values: make().apply(values, batch, noised, train=False, method="losses")
-  )(variables)
+
+  @jax.jit
+  def run(values):
+    method = make().bind(values)
+    return method.losses(batch, method.encode(batch), noised, train=False)
+
+  means = run(variables)
   for ours, theirs in (("denoise", "denoise"), ("replacement", "replace")):
     np.testing.assert_allclose(
       means[f"loss/{ours}"].value(), stored[f"output/loss_{theirs}"], rtol=1e-5

@@ -88,7 +88,8 @@ def means_of(batch=BATCH, *, seed=0, **settings):
 
 
 def losses_of(noised, batch=BATCH):
-  return program("losses", (), (("train", False),))(variables(), 0, batch, noised)
+  run = program("losses", (), (("train", False),))
+  return run(variables(), 0, batch, read(batch, method="encode"), noised)
 
 
 def corrupt(batch=BATCH, *, seed=0, **settings):
