@@ -60,7 +60,7 @@ def build_method(cfg: ml_collections.ConfigDict) -> Method:
   return cls(**_fitted(cls, settings))
 
 
-def build_network(spec: Mapping[str, Any], where: str, dtype: jnp.dtype) -> Any:
+def build_network(spec: Any, where: str, dtype: jnp.dtype) -> Any:
   """A network of `mdm.nn` from its name and fields; nested networks likewise."""
   if not isinstance(spec, Mapping):
     raise ValueError(f"{where} = {spec!r} is no network; write dict(name=..., ...).")

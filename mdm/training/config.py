@@ -99,7 +99,7 @@ def differences(
       continue
     if isinstance(a, Mapping) and isinstance(b, Mapping):
       found += differences(a, b, name + ".")
-    elif json.dumps(a) != json.dumps(b):
+    elif json.loads(json.dumps(a)) != json.loads(json.dumps(b)):
       found.append(f"{name}: {b!r} there, {a!r} here")
   return found
 
@@ -164,6 +164,8 @@ def apply_override(cfg: ml_collections.ConfigDict, override: str) -> None:
     )
   if not parents and key not in cfg:
     raise ValueError(unknown_key(key, cfg.keys(), f"a config key (--set {override})"))
+  if key in node:  # set over, a whole number or truth value would become a float
+    del node[key]
   node[key] = parse_value(text.strip())
 
 

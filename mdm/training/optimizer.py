@@ -141,8 +141,27 @@ def _rule(cfg: Optimizer) -> optax.GradientTransformation:
 
     return map_with_path(name, params)
 
-  muon = optax.contrib.scale_by_muon(beta=cfg.b1)
-  return optax.partition({"muon": muon, "adam": adam}, labels)
+  return optax.partition({"muon": _muon(cfg.b1), "adam": adam}, labels)
+
+
+def _muon(beta: float) -> optax.GradientTransformation:
+  """Muon, its updates as large as Adam's, so that one learning rate serves both.
+
+  Source: Muon is Scalable for LLM Training, Liu et al., 2025, section 2.2.
+  """
+  matrix = optax.contrib.MuonDimensionNumbers()
+
+  def widen(updates: PyTree, params: PyTree) -> PyTree:
+    del params
+    return jax.tree.map(lambda x: x * (0.2 * max(x.shape) ** 0.5), updates)
+
+  return optax.chain(
+    optax.contrib.scale_by_muon(
+      beta=beta,
+      weight_dimension_numbers=lambda tree: jax.tree.map(lambda _: matrix, tree),
+    ),
+    optax.stateless(widen),
+  )
 
 
 def _scale_by_layer(factor: float) -> optax.GradientTransformation:

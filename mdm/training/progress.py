@@ -2,13 +2,13 @@
 
 import sys
 import time
-from typing import TextIO
+from io import TextIOBase
 
 
 class Progress:
   """A progress bar on a terminal; a line now and then where there is none."""
 
-  def __init__(self, total: int, start: int = 0, out: TextIO | None = None) -> None:
+  def __init__(self, total: int, start: int = 0, out: TextIOBase | None = None) -> None:
     """Begins at `start` of `total` steps, writing to `out` (standard error if None)."""
     self._out = out if out is not None else sys.stderr
     self._total, self._start = total, start

@@ -130,7 +130,7 @@ def within(name: str, value: int | float, low: int | float, high: int | float) -
   """Raises ValueError if `value` lies outside [low, high]."""
   if not low <= value <= high:
     hint = (
-      f"; write {value / 100} for {value}%" if 1 < value <= 100 and high == 1 else ""
+      f"; write {value / 100:g} for {value:g}%" if 1 < value <= 100 * high == 100 else ""
     )
     raise ValueError(f"{name} = {value} lies outside [{low}, {high}]{hint}.")
 

@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
+from toys import masked, rig
 
 from mdm.training.loop import train
 from mdm.training.writers import read_rows
-from toys import masked, rig
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import signal
 import time
 
 import pytest
+from toys import rig
 
 from mdm.training.writers import read_rows
-from toys import rig
 
 
 def wait_for(condition, process, seconds=90):

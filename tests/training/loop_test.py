@@ -9,13 +9,13 @@ import time
 import jax
 import numpy as np
 import pytest
+from toys import masked, rig
 
 from mdm.training import loop
 from mdm.training.checkpoint import CheckpointError
 from mdm.training.loop import NonFiniteError, train
 from mdm.training.stopping import StopRequest
 from mdm.training.writers import read_rows
-from toys import masked, rig
 
 
 def continue_run(run, change=lambda state, fresh: state):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+from toys import masked, rig
 
 from mdm.training import sharding
 from mdm.training.checkpoint import open_checkpoints
@@ -15,7 +16,6 @@ from mdm.training.keys import stream_keys
 from mdm.training.settings import Optimizer, Sharding
 from mdm.training.state import leaf_paths
 from mdm.training.step import StepSettings
-from toys import masked, rig
 
 MESHES = ((1, 1), (8, 1), (1, 8), (2, 4), (4, 2))
 PRESETS = ("dp", "fsdp", "fsdp+tp")

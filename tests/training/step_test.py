@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import masked, rig
 
 from mdm.methods.base import Mean
 from mdm.training import sharding
@@ -21,7 +22,6 @@ from mdm.training.step import (
   split_batch,
   terms_of,
 )
-from toys import masked, rig
 
 ROWS = 16
 CLIPPED = Optimizer(name="sgd", learning_rate=0.1, schedule="constant", warmup=0,

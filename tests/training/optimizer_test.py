@@ -1,0 +1,175 @@
+"""Schedules, weight decay, layer factors and rules against figures done by hand."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mdm.training.optimizer import (
+  decay_mask,
+  layer_depths,
+  make_optimizer,
+  make_schedule,
+  map_with_path,
+)
+from mdm.training.settings import Optimizer
+from mdm.training.state import leaf_paths
+
+
+def rates(**settings):
+  cfg = Optimizer(learning_rate=1.0, **settings)
+  schedule = make_schedule(cfg, steps=100, epoch=25)
+  return np.array([float(schedule(jnp.asarray(t))) for t in range(101)])
+
+
+def test_the_rate_rises_over_the_warmup_and_never_starts_at_zero():
+  found = rates(schedule="constant", warmup="10%")
+  np.testing.assert_allclose(found[:10], np.linspace(1 / 11, 1, 11)[:10], rtol=1e-6)
+  assert (found[10:] == 1).all()
+
+
+def test_cosine_falls_to_its_end():
+  found = rates(schedule="cosine", warmup=0, end=0.1)
+  expected = [0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * t / 100)) for t in range(101)]
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_linear_falls_evenly_after_the_warmup():
+  found = rates(schedule="linear", warmup="1 epoch", end=0.5)
+  np.testing.assert_allclose(found[25:], np.linspace(1, 0.5, 76), rtol=1e-5)
+
+
+def test_wsd_stays_then_falls():
+  found = rates(schedule="wsd", warmup=10, decay="20%")
+  assert (found[10:81] == 1).all()
+  np.testing.assert_allclose(found[80:], np.linspace(1, 0, 21), atol=1e-6)
+
+
+def params():
+  key = jax.random.key(0)
+  kernel = jax.random.normal(key, (4, 4))
+  return {
+    "embed": {"embedding": kernel},
+    "block_0": {"kernel": kernel, "bias": jnp.ones(4)},
+    "block_1": {"kernel": kernel, "norm": {"scale": jnp.ones(4)}},
+    "blocks": {"bias": jnp.ones((2, 4)), "kernel": jnp.ones((2, 4, 4))},
+    "head": {"kernel": kernel},
+  }
+
+
+def test_weight_decay_spares_vectors_norms_and_tables():
+  mask = leaf_paths(decay_mask(params()))
+  assert {name for name, decays in mask.items() if decays} == {
+    "block_0/kernel", "block_1/kernel", "blocks/kernel", "head/kernel"
+  }  # fmt: skip
+
+
+def updated(cfg, tree, grads, steps=1, trainable=lambda path: True):
+  optimizer = make_optimizer(cfg, make_schedule(cfg, steps=10, epoch=5), trainable)
+  state = optimizer.init(tree)
+  for _ in range(steps):
+    updates, state = optimizer.update(grads, state, tree)
+    tree = optax.apply_updates(tree, updates)
+  return tree
+
+
+def plain(name, **settings):
+  fixed = {"schedule": "constant", "warmup": 0, "clip": 0.0, "weight_decay": 0.0}
+  return Optimizer(name=name, learning_rate=0.1, **{**fixed, **settings})
+
+
+def test_sgd_with_momentum_clipping_and_decay_is_as_by_hand():
+  tree = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.ones(2)}
+  grads = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.zeros(2)}  # norm 6
+  found = updated(plain("sgd", b1=0.5, clip=3.0, weight_decay=0.1), tree, grads, steps=2)
+  w, momentum = 2.0, 0.0
+  for _ in range(2):
+    momentum = 0.5 * momentum + 1.5
+    w -= 0.1 * (momentum + 0.1 * w)
+  np.testing.assert_allclose(found["kernel"], w, rtol=1e-6)
+  assert (found["bias"] == 1).all()
+
+
+def test_adamw_takes_one_rate_per_step_along_a_constant_gradient():
+  tree, grads = {"kernel": jnp.zeros((2, 2))}, {"kernel": jnp.full((2, 2), 7.0)}
+  found = updated(plain("adamw"), tree, grads, steps=3)
+  np.testing.assert_allclose(found["kernel"], -0.3, rtol=1e-5)
+
+
+def test_lion_takes_the_sign():
+  tree, grads = {"kernel": jnp.zeros((1, 2))}, {"kernel": jnp.array([[5.0, -1e-3]])}
+  np.testing.assert_allclose(updated(plain("lion"), tree, grads)["kernel"], [[-0.1, 0.1]])
+
+
+def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam():
+  kernel = jnp.diag(jnp.array([9.0, 3.0, 1.0, 0.5]))
+  tree = {"kernel": jnp.zeros((4, 4)), "bias": jnp.zeros(4), "embedding": jnp.zeros((4, 4))}
+  grads = {"kernel": kernel, "bias": jnp.full(4, 2.0), "embedding": kernel}
+  found = updated(plain("muon"), tree, grads)
+  adam = updated(plain("adamw"), tree, grads)
+  values = np.linalg.svd(found["kernel"], compute_uv=False) / (0.1 * 0.2 * 4**0.5)
+  assert values.min() > 0.6
+  assert values.max() < 1.3
+  np.testing.assert_array_equal(found["bias"], adam["bias"])
+  np.testing.assert_array_equal(found["embedding"], adam["embedding"])
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "sgd"])
+def test_what_is_not_trained_stays_bit_for_bit_even_under_decay(name):
+  cfg = plain(name, weight_decay=0.5)
+  tree = params()
+  found = updated(cfg, tree, tree, 2, lambda path: not path.startswith("block_0"))
+  for path, leaf in leaf_paths(found).items():
+    same = np.array_equal(leaf, leaf_paths(tree)[path])
+    assert same == path.startswith("block_0"), path
+
+
+def test_layer_decay_falls_from_the_top_of_each_stack():
+  tree = {
+    "encoder": {
+      "stem": {"conv_0": {"kernel": 0}, "norm_0": {"scale": 0}},
+      **{f"stage_{i}_{j}": {"mlp": {"up": {"kernel": 0}}} for i in (0, 1) for j in (0, 1)},
+      "down_1": {"kernel": 0},
+    },
+    "decoder": {f"block_{i}": {"kernel": 0} for i in (0, 10, 2)},
+    "position": 0,
+    "head": {"kernel": 0},
+  }
+  found = leaf_paths(layer_depths(tree))
+  assert found == {
+    "encoder/stem/conv_0/kernel": 6,
+    "encoder/stem/norm_0/scale": 6,
+    "encoder/stage_0_0/mlp/up/kernel": 5,
+    "encoder/stage_0_1/mlp/up/kernel": 4,
+    "encoder/down_1/kernel": 3,
+    "encoder/stage_1_0/mlp/up/kernel": 2,
+    "encoder/stage_1_1/mlp/up/kernel": 1,
+    "decoder/block_0/kernel": 3,
+    "decoder/block_2/kernel": 2,
+    "decoder/block_10/kernel": 1,
+    "position": 6,
+    "head/kernel": 0,
+  }
+
+
+def test_layer_decay_scales_the_step_of_each_layer():
+  tree = {name: {"kernel": jnp.ones((2, 2))} for name in ("stem", "block_0", "block_1", "head")}
+  found = updated(plain("sgd", b1=0.0, layer_decay=0.5), tree, tree)
+  steps = {name: float(1 - leaf["kernel"][0, 0]) / 0.1 for name, leaf in found.items()}
+  assert steps == pytest.approx({"head": 1, "block_1": 0.5, "block_0": 0.25, "stem": 0.125},
+                                rel=1e-5)  # fmt: skip
+
+
+def test_layer_decay_over_stacked_layers_is_refused():
+  tree = {"blocks": {"kernel": jnp.ones((3, 2, 2))}}
+  with pytest.raises(ValueError, match="blocks/kernel holds several; set scan=False"):
+    updated(plain("sgd", layer_decay=0.5), tree, tree)
+
+
+def test_map_with_path_gives_slashed_names():
+  assert map_with_path(lambda path, x: path, {"a": {"b": [1, 2]}}) == {
+    "a": {"b": ["a/b/0", "a/b/1"]}
+  }
