@@ -14,3 +14,42 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+import dataclasses  # noqa: E402  after the environment
+
+import pytest  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiny:
+  """A reader trained for two steps: its config, overrides, run and an image."""
+
+  config: Path
+  overrides: tuple[str, ...]
+  run: Path
+  image: Path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+  from mdm import api
+
+  folder = tmp_path_factory.mktemp("tiny")
+  path = Path(__file__).parents[1] / "configs/diffusion/mdiff4str_tiny.py"
+  overrides = (
+    f"data.data_dir={folder / 'data'}",
+    "data.num_train=32",
+    "data.num_test=16",
+    "train.steps=2",
+    "train.batch=8",
+    "train.log_every=1",
+    "eval.words.batch=16",
+  )
+  api.build_data(str(path), overrides=overrides)
+  api.train(path, folder / "run", overrides=overrides)
+  image = folder / "word.png"
+  picture = Image.new("L", (120, 40), 230)
+  ImageDraw.Draw(picture).text((10, 6), "word", fill=20, font=ImageFont.load_default(24))
+  picture.save(image)
+  return Tiny(path, overrides, folder / "run", image)

@@ -21,7 +21,6 @@ def get_config():
     "copies": 1,
     "replacement_weight": 0.0,
     "dropout": 0.0,
-    "full_mask_steps": STEPS // 4,
     "ctc_steps": STEPS,
   }
   cfg.model = {

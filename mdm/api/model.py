@@ -147,7 +147,7 @@ class Model:
     passes = zip(decoded.canvases, decoded.confidences, strict=True)
     steps = [([""] * len(tokens), [0.0] * len(tokens))]
     steps += [
-      ([self._symbol(t) for t in canvas[row]], [float(p) for p in sure[row]])
+      ([self._symbol(t) for t in canvas[row].tolist()], sure[row].tolist())
       for canvas, sure in passes
     ]
     return Reading(
@@ -162,7 +162,7 @@ class Model:
       return "END"
     if token > self.charset.num_characters:
       return ""
-    return self.charset.characters[int(token) - 1]
+    return self.charset.characters[token - 1]
 
 
 def load(run: str | Path, *, step: int | None = None) -> Model:

@@ -33,6 +33,7 @@ def train(
     ValueError: a setting is wrong, or the folder belongs to another config.
   """
   cfg = _config(path, overrides)
+  loop.read_settings(cfg)  # what is wrong in a config is said before data is read
   method = build.build_method(cfg)
   feed = make_feed(cfg) if feed is None else feed
   evaluators = make_evaluators(cfg, method)

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from mdm.training.step import Metrics, StepSettings, compile_train_step, make_tr
 from mdm.training.stopping import StopRequest
 from mdm.training.writers import Writer, open_writers
 
+T = TypeVar("T")
 Variables = dict[str, Any]
 Evaluator = Callable[[Variables], Mapping[str, float]]
 
@@ -139,15 +140,7 @@ def prepare_run(
   clock: Clock,
 ) -> Run:
   """Checks the config and builds what it names; nothing is compiled yet."""
-  train_cfg = build.build_section(settings.Train, cfg.train.to_dict(), "train")
-  optimizer_cfg = build.build_section(
-    settings.Optimizer, cfg.optimizer.to_dict(), "optimizer"
-  )
-  sharding_cfg = build.build_section(
-    settings.Sharding, cfg.sharding.to_dict(), "sharding"
-  )
-  mesh = sharding.make_mesh(sharding_cfg)
-  sharding.check_batch_divides(mesh, train_cfg.batch, train_cfg.accumulate)
+  train_cfg, optimizer_cfg, sharding_cfg, mesh = read_settings(cfg)
   method = build.build_method(cfg)
   feed = make_feed(cfg) if feed is None else feed
   check_facts(method, feed.facts)
@@ -177,6 +170,26 @@ def prepare_run(
     checkpoints=open_checkpoints(folder, train_cfg.keep), evaluators=evaluators,
     clock=clock,
   )  # fmt: skip
+
+
+def read_settings(
+  cfg: ml_collections.ConfigDict,
+) -> tuple[settings.Train, settings.Optimizer, settings.Sharding, Mesh]:
+  """The loop's own sections, checked, and the mesh they ask for.
+
+  Raises:
+    ValueError: a setting is unknown, of a wrong type or out of range, or the batch
+      does not divide over the devices.
+  """
+
+  def section(cls: type[T], name: str) -> T:
+    return build.build_section(cls, cfg[name].to_dict(), name)
+
+  train_cfg = section(settings.Train, "train")
+  sharding_cfg = section(settings.Sharding, "sharding")
+  mesh = sharding.make_mesh(sharding_cfg)
+  sharding.check_batch_divides(mesh, train_cfg.batch, train_cfg.accumulate)
+  return train_cfg, section(settings.Optimizer, "optimizer"), sharding_cfg, mesh
 
 
 def make_plan(cfg: settings.Train, epoch: int) -> Plan:
