@@ -63,7 +63,7 @@ class ConvBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "b y x d"], rate: float | None = None
+    self, x: Float[Array, "b y x d"], rate: float | Float[Array, ""] | None = None
   ) -> Float[Array, "b y x d"]:
     """norm(x + mix(x)), then norm(x + mlp(x)); `rate` as in `Block`."""
     width = x.shape[-1]

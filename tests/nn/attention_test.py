@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdm.nn.attention import Attention, attend
+
+
+def draw(*shape, seed=0):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+def test_attend_equals_a_loop_over_examples_and_heads():
+  query, key, value = draw(2, 3, 2, 4), draw(2, 5, 2, 4, seed=1), draw(2, 5, 2, 4)
+  ours = attend(query, key, value)
+  for b in range(2):
+    for h in range(2):
+      q, k, v = (np.asarray(x[b, :, h], np.float64) for x in (query, key, value))
+      share = np.exp(q @ k.T / 2.0)
+      share /= share.sum(-1, keepdims=True)
+      np.testing.assert_allclose(ours[b, :, h], share @ v, atol=1e-5)
+
+
+def test_hidden_keys_and_values_get_exactly_no_gradient():
+  visible = jnp.array([[[[True, False, True, False]]]])
+  key, value = draw(1, 4, 2, 4, seed=1), draw(1, 4, 2, 4, seed=2)
+
+  def loss(key, value):
+    return jnp.square(attend(draw(1, 3, 2, 4), key, value, visible)).sum()
+
+  for gradient in jax.grad(loss, (0, 1))(key, value):
+    assert (gradient[:, [1, 3]] == 0).all()
+    assert (gradient[:, [0, 2]] != 0).any()
+
+
+def test_attending_to_the_visible_equals_leaving_the_hidden_out():
+  query, key, value = draw(1, 3, 2, 4), draw(1, 5, 2, 4, seed=1), draw(1, 5, 2, 4)
+  visible = jnp.array([True, True, False, True, False])
+  ours = attend(query, key, value, visible[None, None, None])
+  short = attend(query, key[:, visible], value[:, visible])
+  np.testing.assert_allclose(ours, short, atol=1e-6)
+
+
+def test_a_query_that_may_see_nothing_gets_zeros_and_finite_gradients():
+  visible = jnp.zeros((1, 1, 3, 5), bool).at[:, :, 0].set(True)
+  key, value = draw(1, 5, 2, 4, seed=1), draw(1, 5, 2, 4, seed=2)
+  query = draw(1, 3, 2, 4)
+  assert (attend(query, key, value, visible)[:, 1:] == 0).all()
+  gradient = jax.grad(lambda q: attend(q, key, value, visible).sum())(query)
+  assert jnp.isfinite(gradient).all()
+
+
+def test_softmax_of_bfloat16_inputs_runs_in_float32():
+  # one key scores 8 nats over the mean of 400 others: bfloat16 sums would be off by 1%
+  key = jnp.zeros((1, 401, 1, 1)).at[0, 0].set(8.0)
+  value = jnp.zeros((1, 401, 1, 1)).at[0, 0].set(1.0)
+  ours = attend(jnp.ones((1, 1, 1, 1), jnp.bfloat16), *_halved(key, value))
+  expected = np.exp(8.0) / (np.exp(8.0) + 400)
+  assert ours.dtype == jnp.bfloat16
+  np.testing.assert_allclose(float(ours[0, 0, 0, 0]), expected, rtol=2**-8)
+
+
+def test_self_attention_does_not_care_about_the_order_of_tokens():
+  x = draw(1, 6, 8)
+  order = jnp.array([3, 1, 5, 0, 2, 4])
+  layer = Attention(heads=2)
+  params = layer.init(jax.random.key(1), x)
+  np.testing.assert_allclose(
+    layer.apply(params, x)[:, order], layer.apply(params, x[:, order]), atol=1e-5
+  )
+
+
+def test_attention_to_a_memory_of_another_width_keeps_the_width_of_the_queries():
+  x, memory = draw(2, 3, 8), draw(2, 5, 12)
+  layer = Attention(heads=2)
+  params = layer.init(jax.random.key(1), x, memory)["params"]
+  assert layer.apply({"params": params}, x, memory).shape == (2, 3, 8)
+  assert set(params) == {"query", "key_value", "out"}
+  assert params["key_value"]["kernel"].value.shape == (12, 2, 2, 4)
+
+
+def test_a_width_that_heads_do_not_divide_is_refused():
+  with pytest.raises(ValueError, match=r"width = 8 .* heads = 3"):
+    Attention(heads=3).init(jax.random.key(0), draw(1, 2, 8))
+
+
+def _halved(*arrays):
+  return [x.astype(jnp.bfloat16) for x in arrays]

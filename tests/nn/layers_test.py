@@ -1,0 +1,99 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import meta
+
+from mdm.nn.layers import (
+  LayerNorm,
+  Linear,
+  Mlp,
+  activation,
+  conv3x3,
+  drop_path,
+  drop_rates,
+)
+
+
+def test_drop_path_at_rate_zero_is_the_identity():
+  branch = jax.random.normal(jax.random.key(0), (5, 3, 2))
+  assert (drop_path(jax.random.key(1), branch, 0.0) == branch).all()
+
+
+def test_drop_path_drops_whole_examples_and_keeps_the_expectation():
+  branch = jnp.ones((20_000, 2, 3))
+  y = np.asarray(drop_path(jax.random.key(0), branch, 0.25))
+  assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+  assert (y == y[:, :1, :1]).all()
+  # standard error of the mean is sqrt(0.25 / 0.75 / 20000) = 0.004
+  np.testing.assert_allclose(y.mean(), 1.0, atol=0.02)
+
+
+def test_drop_path_takes_a_traced_rate_and_keeps_the_dtype():
+  branch = jnp.ones((4, 2), jnp.bfloat16)
+  y = jax.jit(drop_path)(jax.random.key(0), branch, jnp.float32(0.5))
+  assert y.dtype == jnp.bfloat16
+
+
+def test_drop_rates_grow_linearly_from_zero_to_the_last():
+  np.testing.assert_allclose(drop_rates(0.1, 5), [0, 0.025, 0.05, 0.075, 0.1])
+  assert drop_rates(0.1, 1) == [0.0]
+
+
+def test_linear_contracts_several_axes_like_an_einsum():
+  x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5))
+  layer = Linear((6, 7), ("heads", "kv", None, "embed"), contract=2)
+  params = meta.unbox(layer.init(jax.random.key(1), x))
+  ours = layer.apply(params, x)
+  theirs = jnp.einsum("abhk,hkcd->abcd", x, params["params"]["kernel"])
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_linear_starts_with_the_spread_of_its_flattened_matrix():
+  x = jnp.zeros((1, 64))
+  kernel = meta.unbox(
+    Linear((3, 4, 16), ("embed", None, "heads", "kv")).init(jax.random.key(0), x)
+  )["params"]["kernel"]
+  # Xavier: variance 2 / (64 + 192); 12,288 draws know it to about 1%
+  np.testing.assert_allclose(kernel.var(), 2 / (64 + 192), rtol=0.05)
+
+
+def test_every_axis_of_a_linear_map_carries_its_name():
+  boxed = Linear((2, 3), ("embed", "heads", "kv")).init(
+    jax.random.key(0), jnp.zeros((1, 4))
+  )["params"]
+  assert boxed["kernel"].names == ("embed", "heads", "kv")
+  assert boxed["bias"].names == ("heads", "kv")
+
+
+def test_layer_norm_survives_a_large_mean_and_returns_the_input_dtype():
+  x = 1000.0 + jnp.arange(8.0)
+  layer = LayerNorm()
+  params = layer.init(jax.random.key(0), x)
+  y = layer.apply(params, x)
+  expected = (np.arange(8.0) - 3.5) / np.std(np.arange(8.0))
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+  assert layer.apply(params, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_mlp_drops_only_in_training():
+  x = jnp.ones((2, 8))
+  mlp = Mlp(16, dropout=0.5)
+  params = mlp.init(jax.random.key(0), x, train=False)
+  still = mlp.apply(params, x, train=False)
+  moved = mlp.apply(params, x, train=True, rngs={"dropout": jax.random.key(1)})
+  assert (still == mlp.apply(params, x, train=False)).all()
+  assert (still != moved).any()
+
+
+def test_grouped_convolution_keeps_groups_apart():
+  x = jnp.zeros((1, 4, 4, 4)).at[..., :2].set(1.0)
+  layer = conv3x3(4, groups=2)
+  y = layer.apply(layer.init(jax.random.key(0), x), x)
+  assert (y[..., :2] != 0).any()
+  assert (y[..., 2:] == 0).all()
+
+
+def test_unknown_activation_lists_the_known_ones():
+  with pytest.raises(ValueError, match="gelu, gelu_tanh, relu, silu"):
+    activation("gleu")
