@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import meta
 
+from mdm.decoding.decode import decode
 from mdm.nn.embed import CanvasEmbed
 from mdm.nn.svtr import SVTR
 from mdm.nn.transformer import CrossDecoder
@@ -38,7 +40,7 @@ def read(stored):
     x = trunk.apply({"params": params["decoder"]}, x, memory, train=False)
     return x @ params["classify"]["kernel"]
 
-  return lambda tokens, memory: np.asarray(logits(tokens, memory))
+  return logits
 
 
 def test_name_map_fills_every_variable_of_the_encoder_with_its_shape(stored):
@@ -48,7 +50,7 @@ def test_name_map_fills_every_variable_of_the_encoder_with_its_shape(stored):
     )
   )
   theirs = original.encoder_variables(stored)
-  shapes = jax.tree.map(jnp.shape, jax.tree.map(lambda x: x, _unboxed(ours)))
+  shapes = jax.tree.map(jnp.shape, meta.unbox(ours))
   assert shapes == jax.tree.map(jnp.shape, theirs)
 
 
@@ -81,13 +83,34 @@ def test_replacement_loss_from_our_logits_equals_the_original(stored, read):
   np.testing.assert_allclose(ours, stored["output/loss_replace"], rtol=1e-5)
 
 
-def test_one_pass_from_an_empty_canvas_equals_parallel_decoding(stored, read):
+@pytest.mark.parametrize(
+  ("decoder", "name"),
+  [
+    ("pd", "parallel"),
+    ("ar", "autoregressive"),
+    ("lc", "low_confidence"),
+    ("blc", "block_low_confidence"),
+  ],
+)
+def test_decoders_give_the_tokens_and_confidences_of_the_original(
+  stored, read, decoder, name
+):
   memory = stored["output/memory"]
-  empty = np.full((len(memory), 1, original.CANVAS), original.CHARACTERS + 1)
-  share = np.asarray(jax.nn.softmax(read(empty, memory)[:, 0]))
-  np.testing.assert_array_equal(share.argmax(-1), stored["decode/parallel_tokens"])
+  empty = jnp.full((len(memory), original.CANVAS), original.CHARACTERS + 1)
+  decoded = jax.jit(
+    lambda canvas: decode(
+      lambda tokens, share: read(tokens[:, None], memory)[:, 0],
+      canvas,
+      decoder,
+      mask_id=original.CHARACTERS + 1,
+      num_steps=3,
+    )
+  )(empty)
+  tokens = stored[f"decode/{name}_tokens"]  # b n, or fewer: the original may stop
+  probs = np.asarray(decoded.probs)[:, : tokens.shape[1]]
+  np.testing.assert_array_equal(probs.argmax(-1), tokens)
   np.testing.assert_allclose(
-    share.max(-1), stored["decode/parallel_confidence"], rtol=0, atol=1e-5
+    probs.max(-1), stored[f"decode/{name}_confidence"], rtol=0, atol=1e-5
   )
 
 
@@ -99,9 +122,3 @@ def _costs(logits, stored):
   log_share = np.asarray(jax.nn.log_softmax(logits))
   picked = np.broadcast_to(picked, (*logits.shape[:-1], 1))
   return -np.take_along_axis(log_share, picked, -1)[..., 0] * real
-
-
-def _unboxed(tree):
-  from flax.core import meta
-
-  return meta.unbox(tree)
