@@ -21,13 +21,12 @@ def get_config():
   cfg.model = {
     "encoder": {
       "name": "svtr.SVTR",
-      "depths": (3, 6, 3),
+      "mixers": ("ccc", "cccggg", "ggg"),
       "dims": (128, 256, 384),
       "heads": (4, 8, 12),
     },
     "decoder": {
       "name": "transformer.CrossDecoder",
-      "width": 384,
       "heads": 6,
       "depth": 3,
       "dropout": 0.1,

@@ -1,0 +1,67 @@
+"""Every config builds, has the sizes it claims, and says what it is for."""
+
+import ast
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdm.evaluation import claims
+from mdm.training import build, config, loop
+
+ROOT = Path(__file__).parents[1]
+METHODS = sorted((ROOT / "configs" / "diffusion").glob("*.py"))
+CLAIMS = sorted((ROOT / "configs" / "claims").glob("*.py"))
+
+
+def count_parameters(cfg):
+  method = build.build_method(cfg)
+  y, x = cfg.data.image_size
+  n = cfg.data.canvas
+  batch = {
+    "image": jnp.zeros((1, y, x, cfg.data.channels), jnp.uint8),
+    "tokens": jnp.zeros((1, n), jnp.int32),
+    "valid": jnp.ones((1, n), bool),
+    "index": jnp.zeros(1, jnp.int32),
+    "weight": jnp.ones(1),
+    "step": jnp.zeros((), jnp.int32),
+  }
+  keys = dict.fromkeys(("params", "mask", "dropout"), jax.random.key(0))
+  shapes = jax.eval_shape(lambda: method.init(keys, batch, train=True))
+  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes["params"]))
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda p: p.stem)
+def test_settings_are_valid(path):
+  cfg = config.load(path)
+  loop.read_settings(cfg)
+  build.build_method(cfg)
+
+
+@pytest.mark.parametrize("path", METHODS + CLAIMS, ids=lambda p: p.stem)
+def test_header_names_its_command(path):
+  text = ast.get_docstring(ast.parse(path.read_text()))
+  assert f"{path.relative_to(ROOT)}" in text
+  assert len(path.read_text().splitlines()) <= 100
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda p: p.stem)
+def test_every_arm_of_a_claim_is_valid(path):
+  claim = claims.load_claim(path)
+  for overrides in claim.arms.values():
+    cfg = config.load(ROOT / claim.base, [*claim.shared, *overrides])
+    loop.read_settings(cfg)
+    build.build_method(cfg)
+    names = {number.split("/")[0] for number in claim.report}
+    assert names <= set(cfg.eval)
+
+
+@pytest.mark.parametrize(
+  ("name", "low", "high"),
+  [("tiny", 0.7e6, 1.0e6), ("small", 18e6, 24e6), ("base", 30e6, 38e6)],
+)
+def test_readers_have_their_size(name, low, high):
+  cfg = config.load(ROOT / f"configs/diffusion/mdiff4str_{name}.py")
+  assert low < count_parameters(cfg) < high
