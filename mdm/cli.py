@@ -65,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
   commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
   def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    """A command with the options that all share."""
     command = commands.add_parser(
       name, parents=[common], help=text, description=text, epilog=f"example: {example}"
     )

@@ -31,7 +31,8 @@ def build_data(
   settings = _data_config(name, overrides)
   folder = datasets.prepare(**settings, force=force, progress=True)
   counts = {
-    f"examples/{split}": len(datasets.load(settings, split)) for split in ("train", "test")
+    f"examples/{split}": len(datasets.load(settings, split))
+    for split in ("train", "test")
   }
   return {"folder": str(folder), **counts, "time/build_s": time.monotonic() - began}
 

@@ -1,10 +1,10 @@
-"""A trained model: its method, what it learned, and how images and text pass through."""
+"""A trained model: its method, what it learned, how images and text pass through it."""
 
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import ml_collections
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mdm.decoding.reader import Decoded
+from mdm.evaluation.words import make_reader
 from mdm.methods.base import Method
 from mdm.training import build, config
 from mdm.training.checkpoint import open_checkpoints
@@ -94,8 +95,8 @@ class Model:
     Raises:
       ValueError: an image cannot be read, or the decoder is unknown.
     """
-    many = images if isinstance(images, list | tuple) else [images]
-    pixels = [self.pixels(image) for image in many]
+    many = list(images) if isinstance(images, list | tuple) else [images]
+    pixels = [self.pixels(cast(ImageLike, image)) for image in many]
     read = self._reader(decoder, num_steps, final_reflect)
     readings: list[Reading] = []
     for first in range(0, len(pixels), batch):
@@ -132,13 +133,9 @@ class Model:
 
   @functools.cache  # noqa: B019  one compiled reader per setting, as long as the model
   def _reader(self, decoder: str, num_steps: int, final_reflect: bool) -> Any:
-    def read(variables: Mapping[str, Any], batch: dict[str, jax.Array]) -> Decoded:
-      return self.method.apply(
-        variables, batch, decoder=decoder, num_steps=num_steps,
-        final_reflect=final_reflect, method="predict",
-      )  # fmt: skip
-
-    return jax.jit(read)
+    return make_reader(
+      self.method, decoder=decoder, num_steps=num_steps, final_reflect=final_reflect
+    )
 
   def _reading(self, decoded: Decoded, row: int) -> Reading:
     tokens, confidence = decoded.tokens[row], decoded.confidence[row]

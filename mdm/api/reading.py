@@ -58,6 +58,7 @@ def _read(
   model: Model, images: Sequence[ImageLike], count: int, settings: Mapping[str, Any]
 ) -> list[tuple[ImageLike, Reading]]:
   """Images and their readings; test images, with truth, if none are given."""
+  named: list[tuple[ImageLike, str, str | None]]
   if images:
     named = [
       (i, str(i) if isinstance(i, str | Path) else "image", None) for i in images

@@ -90,6 +90,7 @@ def claim(
   def train_and_evaluate(
     cfg: ml_collections.ConfigDict, folder: Path
   ) -> dict[str, float]:
+    """One arm with one seed."""
     outcome = train(cfg, folder)
     if outcome.stopped is not None:
       raise KeyboardInterrupt
@@ -116,10 +117,11 @@ def bench_step(
 
 
 def bench_rendering() -> dict[str, float]:
-  """Images rendered per second and core."""
+  """Images rendered per second and core, with the data set's settings."""
   from mdm.data import rendering
 
-  return {"rendering/images_per_s": rendering.rendering_speed()}
+  speed = rendering.rendering_speed()
+  return {f"rendering/{name}": float(value) for name, value in speed.items()}
 
 
 def _config(

@@ -9,11 +9,12 @@ Source: the small experiment on MDiff4STR's token-replacement noise (2025).
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
+from mdm.decoding.reader import Decoded
 from mdm.evaluation.base import Evaluation, Evaluator, Variables
 from mdm.evaluation.words import real_batches
 from mdm.methods.base import Method
@@ -55,10 +56,12 @@ class RepairRate(Evaluation):
     num_characters = dataset.charset.num_characters
 
     @jax.jit
-    def reread(variables: Variables, batch: dict[str, jax.Array]) -> jax.Array:
-      return method.apply(variables, batch, method="reflect").tokens
+    def reread(variables: Variables, batch: Mapping[str, Any]) -> jax.Array:
+      """Tokens after one look at the image."""
+      return cast(Decoded, method.apply(variables, batch, method="reflect")).tokens
 
     def evaluate(variables: Variables) -> dict[str, float]:
+      """The split's numbers."""
       mended = kept = others = count = 0
       for batch in real_batches(dataset, self.batch, self.limit):
         wrong, places = replace_one(

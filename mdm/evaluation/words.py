@@ -8,8 +8,8 @@ Text Recognition Model Comparisons?, Baek et al., 2019, section 4).
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -92,18 +92,15 @@ class WordAccuracy(Evaluation):
     dataset = datasets.load(data, self.split)
     charset = dataset.charset
 
-    @jax.jit
-    def read(variables: Variables, batch: dict[str, jax.Array]) -> Decoded:
-      return method.apply(
-        variables,
-        batch,
-        decoder=self.decoder,
-        num_steps=self.num_steps,
-        final_reflect=self.final_reflect,
-        method="predict",
-      )
+    read = make_reader(
+      method,
+      decoder=self.decoder,
+      num_steps=self.num_steps,
+      final_reflect=self.final_reflect,
+    )
 
     def evaluate(variables: Variables) -> dict[str, float]:
+      """The split's numbers."""
       predictions, truths = [], []
       for batch in real_batches(dataset, self.batch, self.limit):
         image = hide_bar(batch["image"], batch["index"], self.occlude)
@@ -117,6 +114,24 @@ class WordAccuracy(Evaluation):
       return scores
 
     return evaluate
+
+
+def make_reader(
+  method: Method, **settings: Any
+) -> Callable[[Variables, Mapping[str, Any]], Decoded]:
+  """A compiled function from variables and a batch with `image` to what is read.
+
+  Args:
+    method: a method with the verb `predict`.
+    **settings: of that verb: decoder, num_steps, final_reflect.
+  """
+
+  @jax.jit
+  def read(variables: Variables, batch: Mapping[str, Any]) -> Decoded:
+    """One batch, decoded."""
+    return cast(Decoded, method.apply(variables, batch, method="predict", **settings))
+
+  return read
 
 
 def real_batches(
