@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mdm.nn.layers import LayerNorm, Linear, Mlp, activation, conv3x3
+from mdm.nn.layers import LayerNorm, Linear, Mlp, activation, conv3x3, named
 from mdm.nn.positions import sinusoids
 from mdm.nn.transformer import Transformer
 
@@ -137,6 +137,6 @@ class Columns(nn.Module):
     if self.positions == "sinusoid":
       return jnp.asarray(sinusoids(count, self.width))
     if self.positions == "learned":
-      init = nn.with_logical_partitioning(nn.initializers.normal(0.02), (None, "embed"))
+      init = named(nn.initializers.normal(0.02), None, "embed")
       return self.param("position", init, (count, self.width))
     raise ValueError(f"positions = {self.positions!r}; choose one of {POSITIONS}.")

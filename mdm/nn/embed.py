@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from mdm.nn.layers import named
 from mdm.nn.positions import sinusoids
 
 
@@ -47,12 +48,12 @@ class CanvasEmbed(nn.Module):
       raise ValueError(f"canvas of {n} tokens, but length = {self.length} positions.")
     table = self.param(
       "embedding",
-      nn.with_logical_partitioning(nn.initializers.normal(d**-0.5), ("vocab", "embed")),
+      named(nn.initializers.normal(d**-0.5), "vocab", "embed"),
       (self.num_embeddings, d),
     )
     position = self.param(
       "position",
-      nn.with_logical_partitioning(nn.initializers.normal(0.02), (None, "embed")),
+      named(nn.initializers.normal(0.02), None, "embed"),
       (self.length, d),
     )
     x = jnp.take(table, tokens, axis=0) * d**0.5 + sinusoids(n, d)  # b r n d

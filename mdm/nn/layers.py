@@ -9,6 +9,7 @@ al., 2016*, with a rate that grows linearly with depth.
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -37,6 +38,11 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
       f"activation = {name!r} is not known; choose one of {', '.join(ACTIVATIONS)}."
     )
   return ACTIVATIONS[name]
+
+
+def named(init: Initializer, *axes: str | None) -> Initializer:
+  """The initialiser `init`, whose result carries one logical name per axis."""
+  return cast(Initializer, nn.with_logical_partitioning(init, axes))
 
 
 class Linear(nn.Module):
@@ -68,17 +74,13 @@ class Linear(nn.Module):
       matrix = (math.prod(inputs), math.prod(features))
       return self.kernel_init(key, matrix, jnp.float32).reshape(shape)
 
-    kernel = self.param(
-      "kernel", nn.with_logical_partitioning(init, tuple(self.axes)), inputs + features
-    )
+    kernel = self.param("kernel", named(init, *self.axes), inputs + features)
     y = jnp.tensordot(
       x.astype(self.dtype), kernel.astype(self.dtype), axes=self.contract
     )  # ... features
     if not self.use_bias:
       return y
-    zeros = nn.with_logical_partitioning(
-      nn.initializers.zeros, tuple(self.axes[self.contract :])
-    )
+    zeros = named(nn.initializers.zeros, *self.axes[self.contract :])
     return y + self.param("bias", zeros, features).astype(self.dtype)
 
 
@@ -94,8 +96,8 @@ class LayerNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*dims d"]) -> Float[Array, "*dims d"]:
     """Zero mean and unit variance, then a learned scale and shift."""
-    ones = nn.with_logical_partitioning(nn.initializers.ones, ("embed",))
-    zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("embed",))
+    ones = named(nn.initializers.ones, "embed")
+    zeros = named(nn.initializers.zeros, "embed")
     scale = self.param("scale", ones, x.shape[-1:])  # d
     bias = self.param("bias", zeros, x.shape[-1:])  # d
     x32 = x.astype(jnp.float32)
@@ -153,7 +155,6 @@ def conv3x3(
   Source: *Delving Deep into Rectifiers*, He et al., 2015, section 2.2.
   """
   kernel = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-  zeros = nn.initializers.zeros
   return nn.Conv(
     features,
     (3, 3),
@@ -162,8 +163,8 @@ def conv3x3(
     feature_group_count=groups,
     use_bias=use_bias,
     dtype=dtype,
-    kernel_init=nn.with_logical_partitioning(kernel, (None, None, None, "embed")),
-    bias_init=nn.with_logical_partitioning(zeros, ("embed",)),
+    kernel_init=named(kernel, None, None, None, "embed"),
+    bias_init=named(nn.initializers.zeros, "embed"),
     name=name,
   )
 

@@ -7,6 +7,8 @@ end). `CrossDecoder` with its defaults is the decoder trunk of *MDiff4STR*, 2025
 dropout included: after the activation, after the MLP, and again on its branch.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,7 +57,7 @@ class Block(nn.Module):
     `x` may hold several copies of each example, one after the other: they see only
     themselves, and share the keys and values of their example's memory.
     """
-    make = {"kernel_init": self.kernel_init, "dtype": self.dtype}
+    make: dict[str, Any] = {"kernel_init": self.kernel_init, "dtype": self.dtype}
     own = Attention(self.heads, name="self_attention", **make)
     x = self._add(x, "norm_self", lambda y: own(y, visible=visible), rate)
     if memory is not None:

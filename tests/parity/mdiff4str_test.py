@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import meta
+from parity import mdiff4str as original
 
 from mdm.decoding.decode import decode
 from mdm.nn.embed import CanvasEmbed
 from mdm.nn.svtr import SVTR
 from mdm.nn.transformer import CrossDecoder
-from tests.parity import mdiff4str as original
 
 
 @pytest.fixture(scope="module")
