@@ -7,4 +7,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh" test
 workers="${MDM_TEST_WORKERS:-2}"
-exec python -m pytest -q -n "$workers" "$@"
+exec python -m pytest -q -n "$workers" --dist loadfile "$@"

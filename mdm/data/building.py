@@ -74,10 +74,10 @@ def open_builder(settings: DataSettings) -> Any:
   """
   builder = make_builder(settings)
   folder = pathlib.Path(builder.data_path)
-  command = f"mdm data build {settings.name}"
   if not (folder / "dataset_info.json").is_file():
+    command = settings.build_command()
     raise ValueError(f"data set {folder} is not built; run `{command}`.")
-  check_files(folder, f"{command} --force")
+  check_files(folder, settings.build_command(force=True))
   return builder
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -101,6 +102,16 @@ class DataSettings:
     """Where data sets are built."""
     place = self.data_dir or os.environ.get("MDM_DATA_HOME") or "~/.cache/mdm/data"
     return pathlib.Path(place).expanduser()
+
+  def build_command(self, *, force: bool = False) -> str:
+    """The command that builds this very data set, anew if `force`."""
+    keys = {"data_dir", "manual_dir", *RENDER_KEYS}
+    options = [
+      f" --set {shlex.quote(f'data.{field.name}={getattr(self, field.name)}')}"
+      for field in dataclasses.fields(self)
+      if field.name in keys and getattr(self, field.name) != field.default
+    ]
+    return f"mdm data build {self.name}{' --force' * force}{''.join(options)}"
 
   def render_name(self) -> str:
     """A folder name that differs whenever a key that shapes the images differs."""

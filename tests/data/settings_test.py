@@ -50,3 +50,14 @@ def test_data_are_built_where_the_environment_says(monkeypatch, tmp_path):
   assert str(DataSettings(data_dir="/x").home()) == "/x"
   monkeypatch.delenv("MDM_DATA_HOME")
   assert DataSettings().home().parts[-3:] == (".cache", "mdm", "data")
+
+
+def test_build_command_names_every_key_that_shapes_the_data():
+  settings = DataSettings(
+    num_train=7, image_size=(16, 48), data_dir="/a b", augment=0.5, canvas=13
+  )
+  assert settings.build_command() == (
+    "mdm data build rendered_words --set 'data.data_dir=/a b' "
+    "--set 'data.image_size=(16, 48)' --set data.num_train=7"
+  )
+  assert DataSettings().build_command() == "mdm data build rendered_words"
