@@ -126,7 +126,7 @@ def check_settings(cls: type, given: Mapping[str, Any], where: str) -> None:
           f"{where}.{key}",
           [f"{where}.{k}" for k in known],
           f"a setting of {cls.__name__}",
-        )  # fmt: skip
+        )
       )
     if not matches(value, known[key].type):
       raise ValueError(

@@ -276,8 +276,8 @@ def check_leaves(saved: Mapping[str, Any], target: State, path: Path) -> None:
       if names
     ]  # fmt: skip
     raise WrongCheckpointError(
-      f"checkpoint {path} is of another model; {'; '.join(parts)}. Use the config it was "
-      "trained with, or another --workdir."
+      f"checkpoint {path} is of another model; {'; '.join(parts)}. Use the config it "
+      "was trained with, or another --workdir."
     )
 
 

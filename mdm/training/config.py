@@ -1,4 +1,4 @@
-"""Configs: one Python file each, locked, merged over the defaults, overridden by `--set`.
+"""Configs: one Python file each, locked, merged over defaults, overridden by `--set`.
 
 A config file defines `get_config()` and starts from `base()`. Sections it leaves out
 keep their defaults. Sections are checked against the signatures they configure

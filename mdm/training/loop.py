@@ -1,8 +1,8 @@
 """The training loop: prepare, start or resume, step, finish. It knows no paper.
 
 The order inside a step matters and is this: dispatch step k; while it runs, read the
-metrics of step k-1 and stop if they are not finite; then log, evaluate, save. A state is
-saved only after its own metrics were found finite, and batch k+1 is drawn only after
+metrics of step k-1 and stop if they are not finite; then log, evaluate, save. A state
+is saved only after its own metrics were found finite, and batch k+1 is drawn only after
 the save: the step number is the whole position in the data.
 """
 
@@ -45,8 +45,9 @@ class NonFiniteError(RuntimeError):
     self.step, self.metric, self.value, self.saved = step, metric, value, saved
     kept = f"checkpoint of step {saved} is kept" if saved else "no checkpoint yet"
     super().__init__(
-      f"{metric} = {value} at step {step}; {kept}. Lower optimizer.learning_rate or set "
-      "train.on_nan=skip, then run the same command again."
+      f"{metric} = {value} at step {step}; {kept}. Run the same command again with "
+      "--set train.on_nan=skip, or start anew in another --workdir with a lower "
+      "optimizer.learning_rate."
     )
 
 
@@ -389,6 +390,8 @@ def finish(
   run: Run, state: State, metrics: dict[str, float], stop: StopRequest
 ) -> Outcome:
   """The outcome, its times written to `goodput.json`."""
+  with run.clock.within("checkpoint"):
+    run.checkpoints.close()
   times = run.clock.report()
   with (run.workdir / "goodput.json").open("w") as file:
     json.dump(times, file, indent=2)

@@ -18,7 +18,7 @@ PyTree = Any
 LAYER = re.compile(
   r"^(?P<stack>.*?)(?:block|layer|stage|down|norm)_(?P<numbers>[\d_]+)/"
 )
-BELOW = re.compile(r"(stem|embed|position|patch)")
+BELOW = re.compile(r"(stem|embed|position|patch|neighbours)")
 TABLE = re.compile(r"(position\w*|embedding)$")
 
 

@@ -1,4 +1,4 @@
-"""One line that says how far a training is: steps, loss, steps per second, time left."""
+"""One line that says how far a training is: steps, loss, speed, time left."""
 
 import sys
 import time

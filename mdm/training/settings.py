@@ -1,4 +1,4 @@
-"""The loop's settings: the schema of `config.train`, `config.optimizer`, `config.sharding`.
+"""The loop's settings: the schema of three sections: train, optimizer and sharding.
 
 Each section of a config is a frozen dataclass. Its fields are the section's keys, its
 types are checked, its `__post_init__` states what lies in range. A duration is a number
@@ -61,7 +61,8 @@ class Optimizer:
   """What optax is asked for.
 
   Attributes:
-    name: "adamw", "lion", "muon" (matrices by Muon; tables and the rest by Adam) or "sgd".
+    name: "adamw", "lion", "sgd" or "muon" (matrices by Muon, tables and the rest by
+      Adam).
     learning_rate: the peak of the schedule.
     schedule: shape after warm-up: "constant", "cosine", "linear", or "wsd" (constant,
       then linear over the last `decay` of the steps).
@@ -130,7 +131,9 @@ def within(name: str, value: int | float, low: int | float, high: int | float) -
   """Raises ValueError if `value` lies outside [low, high]."""
   if not low <= value <= high:
     hint = (
-      f"; write {value / 100:g} for {value:g}%" if 1 < value <= 100 * high == 100 else ""
+      f"; write {value / 100:g} for {value:g}%"
+      if 1 < value <= 100 * high == 100
+      else ""
     )
     raise ValueError(f"{name} = {value} lies outside [{low}, {high}]{hint}.")
 
@@ -158,7 +161,8 @@ def to_steps(name: str, duration: Duration, *, total: int, epoch: int) -> int:
       steps = round(float(number) * scales[unit])
   except (ValueError, KeyError):
     raise ValueError(
-      f'{name} = {duration!r} is no duration; write 500, "500 steps", "2 epochs" or "5%".'
+      f'{name} = {duration!r} is no duration; write 500, "500 steps", "2 epochs" or '
+      '"5%".'
     ) from None
   at_least(name, steps, 0)
   return steps

@@ -1,4 +1,4 @@
-"""Where arrays lie: a mesh of three axes, logical axis names, rules from one to the other.
+"""Where arrays lie: a mesh of three axes, logical axis names, rules between them.
 
 A model names its axes by meaning ("embed", "mlp", "heads", "vocab"); a preset's rules
 map these names to mesh axes. A dimension that its mesh axes do not divide stays whole.
@@ -86,7 +86,7 @@ def check_batch_divides(mesh: Mesh, batch: int, accumulate: int) -> None:
 
 
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-  """This process's rows of a batch as part of the global, sharded batch."""
+  """The global, sharded batch of which this process has these rows."""
   sharding = batch_sharding(mesh)
   return {
     name: jax.make_array_from_process_local_data(sharding, array)

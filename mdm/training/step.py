@@ -202,8 +202,10 @@ def _total_weights(
   numbers: jax.Array,
   keys_of: Callable,
 ) -> Weights:
-  """Each term's weight over the whole batch. Networks drop out of this pass: XLA
-  removes what the weights do not depend on, and a loss's weight is known from its mask.
+  """Each term's weight over the whole batch.
+
+  Networks drop out of this pass: XLA removes what the weights do not depend on, and a
+  loss's weight is known from its mask.
   """
 
   def weigh(piece: tuple) -> Weights:

@@ -1,4 +1,4 @@
-"""Where metrics go: a JSONL file always; TensorBoard and W&B where they are installed."""
+"""Where metrics go: a JSONL file always; TensorBoard and W&B where installed."""
 
 import importlib.util
 import json

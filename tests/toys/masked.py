@@ -39,7 +39,7 @@ class Mixer(nn.Module):
 
 
 class ToyMasked(Method):
-  """Predicts hidden tokens; `two_terms` splits the loss into terms of unlike weights."""
+  """Predicts hidden tokens; `two_terms` splits the loss into two, of unlike weights."""
 
   network: nn.Module
   vocab: int = VOCAB

@@ -1,4 +1,4 @@
-"""Parts of a training without its loop, on any mesh, each compiled once per test run."""
+"""Parts of a training without its loop, on any mesh, each compiled once."""
 
 import dataclasses
 import functools

@@ -36,11 +36,11 @@ def test_networks_may_be_given_by_slot():
 
 def test_names_and_settings_that_do_not_exist_lead_to_the_nearest():
   name = {"name": "toys.masked.ToyMasked"}
-  refused("'method.mask_ration' is not a setting of ToyMasked; did you mean method.mask_ratio",
+  refused("'method.mask_ration' is not a setting of ToyMasked; did you mean method",
           method={**name, "mask_ration": 1.0})  # fmt: skip
   refused("'model.netwrok' is not a network of ToyMasked; did you mean network",
           model={"netwrok": {"name": "toys.masked.Mixer"}})  # fmt: skip
-  refused("'model.network.widht' is not a setting of Mixer; did you mean model.network.width",
+  refused("'model.network.widht' is not a setting of Mixer; did you mean model",
           model={"name": "toys.masked.Mixer", "widht": 3})  # fmt: skip
   refused("'transfomer' is not a model.network.name; did you mean transformer",
           model={"name": "transfomer"})  # fmt: skip
@@ -55,12 +55,14 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize(
   ("key", "value", "kind"),
-  [("mask_ratio", "half", "float"), ("mask_ratio", True, "float"), ("vocab", 1.5, "int"),
-   ("two_terms", 1, "bool"), ("frozen", None, "str")],
+  [("mask_ratio", "half", "float"), ("mask_ratio", True, "float"),
+   ("vocab", 1.5, "int"), ("two_terms", 1, "bool"), ("frozen", None, "str")],
 )  # fmt: skip
 def test_a_setting_of_a_wrong_type_is_refused(key, value, kind):
   method = {"name": "toys.masked.ToyMasked", key: value}
-  refused(f"method.{key} = {value!r} is of the wrong type; it must be {kind}", method=method)
+  refused(
+    f"method.{key} = {value!r} is of the wrong type; it must be {kind}", method=method
+  )
 
 
 def test_a_whole_number_serves_as_a_float():
@@ -70,7 +72,9 @@ def test_a_whole_number_serves_as_a_float():
 
 
 def test_sections_are_checked_like_methods():
-  with pytest.raises(ValueError, match=r"'train.stepz' is not .*did you mean train\.steps"):
+  with pytest.raises(
+    ValueError, match=r"'train.stepz' is not .*did you mean train\.steps"
+  ):
     build.build_section(Train, {"stepz": 3}, "train")
   with pytest.raises(ValueError, match=r"train.on_nan = 'go' is of the wrong type"):
     build.build_section(Train, {"on_nan": "go"}, "train")
@@ -90,10 +94,14 @@ def test_values_match_annotations(value, kind, fits):
 def test_the_compute_dtype_goes_to_networks_and_auto_means_float32_on_a_cpu():
   assert build.compute_dtype("auto") == jnp.float32
   assert build.compute_dtype("bfloat16") == jnp.bfloat16
-  with pytest.raises(ValueError, match="dtype = 'half' is not auto, float32 or bfloat16"):
+  with pytest.raises(
+    ValueError, match="dtype = 'half' is not auto, float32 or bfloat16"
+  ):
     build.compute_dtype("half")
   network = build.build_network(
-    {"name": "transformer.Transformer", "depth": 1, "heads": 2}, "m", jnp.dtype("bfloat16")
+    {"name": "transformer.Transformer", "depth": 1, "heads": 2},
+    "m",
+    jnp.dtype("bfloat16"),
   )
   assert network.dtype == jnp.bfloat16
 
@@ -101,7 +109,9 @@ def test_the_compute_dtype_goes_to_networks_and_auto_means_float32_on_a_cpu():
 def test_a_class_is_found_by_module_by_name_and_in_other_packages():
   found = build.find_class("toys.masked.Frozen", "mdm.methods", "method.name", Method)
   assert found is masked.Frozen
-  with pytest.raises(ValueError, match=r"defines ToyMasked, Frozen; add the class's name"):
+  with pytest.raises(
+    ValueError, match=r"defines ToyMasked, Frozen; add the class's name"
+  ):
     build.find_class("toys.masked", "mdm.methods", "method.name", Method)
 
 

@@ -35,8 +35,10 @@ def test_a_file_is_merged_over_the_defaults_and_locked(file):
 
 @pytest.mark.parametrize(
   ("text", "value"),
-  [("0.6", 0.6), ("3", 3), ("true", True), ("None", None), ("null", None), ("adamw", "adamw"),
-   ("5%", "5%"), ("2 epochs", "2 epochs"), ("(1, 2)", [1, 2]), ("[1]", [1]), ("'7'", "7")],
+  [("0.6", 0.6), ("3", 3), ("true", True), ("None", None), ("null", None),
+   ("adamw", "adamw"),
+   ("5%", "5%"), ("2 epochs", "2 epochs"), ("(1, 2)", [1, 2]), ("[1]", [1]),
+   ("'7'", "7")],
 )  # fmt: skip
 def test_an_override_is_a_literal_or_a_word(file, text, value):
   cfg = config.load(file, [f"method.mask_ratio={text}"])
@@ -80,7 +82,9 @@ def test_a_missing_file_leads_to_files_of_like_name(tmp_path, monkeypatch):
   (tmp_path / "configs" / "diffusion").mkdir(parents=True)
   (tmp_path / "configs" / "diffusion" / "reader.py").write_text(SOURCE)
   monkeypatch.chdir(tmp_path)
-  with pytest.raises(ValueError, match=r"does not exist; .*Nearest: configs/diffusion/reader"):
+  with pytest.raises(
+    ValueError, match=r"does not exist; .*Nearest: configs/diffusion/reader"
+  ):
     config.load("configs/diffusion/raeder.py")
 
 

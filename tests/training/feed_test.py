@@ -8,7 +8,9 @@ from mdm.training.feed import check_facts
 
 def test_a_setting_that_contradicts_the_data_is_refused():
   method = masked.ToyMasked(masked.Mixer(), vocab=9)
-  with pytest.raises(ValueError, match=r"method\.vocab = 9, but .* \(--set method\.vocab=16"):
+  with pytest.raises(
+    ValueError, match=r"method\.vocab = 9, but .* \(--set method\.vocab=16"
+  ):
     check_facts(method, {"vocab": 16})
 
 

@@ -27,7 +27,9 @@ def last_step(folder):
 
 
 def checkpoints(folder):
-  return sorted(int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit())
+  return sorted(
+    int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit()
+  )
 
 
 def is_saving(folder):

@@ -84,14 +84,18 @@ def test_more_steps_may_be_asked_of_a_finished_training(copied):
 def test_a_nan_stops_with_step_metric_and_the_last_good_checkpoint(tmp_path):
   cfg = masked.get_config()
   cfg.train.checkpoint_every = 3
-  with pytest.raises(NonFiniteError, match=r"loss = nan at step 7; .*step 6 is") as info:
+  with pytest.raises(
+    NonFiniteError, match=r"loss = nan at step 7; .*step 6 is"
+  ) as info:
     train(cfg.lock(), tmp_path, feed=masked.make_feed(16, poison=6))
   assert (info.value.step, info.value.metric, info.value.saved) == (7, "loss", 6)
   run = rig.prepare(tmp_path, cfg)
   assert run.checkpoints.steps() == [3, 6]
   kept = rig.leaves(run.checkpoints.restore(run.abstract_state))
   assert all(np.isfinite(leaf).all() for leaf in kept.values())
-  assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [*range(1, 7)]
+  assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [
+    *range(1, 7)
+  ]
 
 
 def test_a_nan_due_for_saving_is_not_saved(tmp_path):
@@ -150,26 +154,30 @@ def test_a_full_disk_ends_with_one_sentence_and_loses_nothing(final, tmp_path):
 def test_a_folder_of_another_config_is_refused(copied):
   cfg = masked.get_config()
   cfg.optimizer.learning_rate = 0.5
-  with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.003 there, 0\.5 here"):
+  with pytest.raises(
+    ValueError, match=r"optimizer\.learning_rate: 0\.003 there, 0\.5 here"
+  ):
     train(cfg.lock(), copied, feed=masked.make_feed(16))
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(ValueError, match="cannot be written .*name another folder"):
+  with pytest.raises(ValueError, match=r"cannot be written .*name another folder"):
     rig.prepare(tmp_path / "file" / "run")
 
 
 def test_a_torn_config_in_the_folder_is_refused(tmp_path):
   (tmp_path / "config.json").write_text('{"train":')
-  with pytest.raises(ValueError, match="is not valid JSON .*restore or delete it"):
+  with pytest.raises(ValueError, match=r"is not valid JSON .*restore or delete it"):
     rig.prepare(tmp_path)
 
 
 def test_a_loss_that_contradicts_its_batch_size_is_found_before_compiling(tmp_path):
   cfg = masked.get_config()
   cfg.train.batch = 12
-  with pytest.raises(ValueError, match="does not divide over 8 devices; use a multiple of 8"):
+  with pytest.raises(
+    ValueError, match="does not divide over 8 devices; use a multiple of 8"
+  ):
     rig.prepare(tmp_path, cfg.lock())
 
 
@@ -211,13 +219,17 @@ def test_evaluators_get_the_averaged_parameters(tmp_path):
   cfg = masked.get_config()
   cfg.train.update(steps=2, checkpoint_every=0)
   evaluators = {"toy": lambda variables: seen.append(variables["params"]) or {}}
-  outcome = train(cfg.lock(), tmp_path, feed=masked.make_feed(16), evaluators=evaluators)
+  outcome = train(
+    cfg.lock(), tmp_path, feed=masked.make_feed(16), evaluators=evaluators
+  )
   assert rig.differing(rig.leaves(seen[-1]), rig.leaves(outcome.state.ema)) == []
 
 
 def test_what_is_due_follows_the_plan():
   plan = loop.Plan(steps=7, log_every=3, eval_every=0, checkpoint_every=2)
-  due = [[s for s in range(1, 8) if plan.is_due(w, s)] for w in ("log", "eval", "checkpoint")]
+  due = [
+    [s for s in range(1, 8) if plan.is_due(w, s)] for w in ("log", "eval", "checkpoint")
+  ]
   assert due == [[3, 6, 7], [7], [2, 4, 6, 7]]
 
 

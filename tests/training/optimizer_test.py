@@ -84,7 +84,9 @@ def plain(name, **settings):
 def test_sgd_with_momentum_clipping_and_decay_is_as_by_hand():
   tree = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.ones(2)}
   grads = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.zeros(2)}  # norm 6
-  found = updated(plain("sgd", b1=0.5, clip=3.0, weight_decay=0.1), tree, grads, steps=2)
+  found = updated(
+    plain("sgd", b1=0.5, clip=3.0, weight_decay=0.1), tree, grads, steps=2
+  )
   w, momentum = 2.0, 0.0
   for _ in range(2):
     momentum = 0.5 * momentum + 1.5
@@ -101,12 +103,18 @@ def test_adamw_takes_one_rate_per_step_along_a_constant_gradient():
 
 def test_lion_takes_the_sign():
   tree, grads = {"kernel": jnp.zeros((1, 2))}, {"kernel": jnp.array([[5.0, -1e-3]])}
-  np.testing.assert_allclose(updated(plain("lion"), tree, grads)["kernel"], [[-0.1, 0.1]])
+  np.testing.assert_allclose(
+    updated(plain("lion"), tree, grads)["kernel"], [[-0.1, 0.1]]
+  )
 
 
 def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam():
   kernel = jnp.diag(jnp.array([9.0, 3.0, 1.0, 0.5]))
-  tree = {"kernel": jnp.zeros((4, 4)), "bias": jnp.zeros(4), "embedding": jnp.zeros((4, 4))}
+  tree = {
+    "kernel": jnp.zeros((4, 4)),
+    "bias": jnp.zeros(4),
+    "embedding": jnp.zeros((4, 4)),
+  }
   grads = {"kernel": kernel, "bias": jnp.full(4, 2.0), "embedding": kernel}
   found = updated(plain("muon"), tree, grads)
   adam = updated(plain("adamw"), tree, grads)
@@ -131,7 +139,9 @@ def test_layer_decay_falls_from_the_top_of_each_stack():
   tree = {
     "encoder": {
       "stem": {"conv_0": {"kernel": 0}, "norm_0": {"scale": 0}},
-      **{f"stage_{i}_{j}": {"mlp": {"up": {"kernel": 0}}} for i in (0, 1) for j in (0, 1)},
+      **{
+        f"stage_{i}_{j}": {"mlp": {"up": {"kernel": 0}}} for i in (0, 1) for j in (0, 1)
+      },
       "down_1": {"kernel": 0},
     },
     "decoder": {f"block_{i}": {"kernel": 0} for i in (0, 10, 2)},
@@ -156,11 +166,14 @@ def test_layer_decay_falls_from_the_top_of_each_stack():
 
 
 def test_layer_decay_scales_the_step_of_each_layer():
-  tree = {name: {"kernel": jnp.ones((2, 2))} for name in ("stem", "block_0", "block_1", "head")}
+  tree = {
+    name: {"kernel": jnp.ones((2, 2))}
+    for name in ("stem", "block_0", "block_1", "head")
+  }
   found = updated(plain("sgd", b1=0.0, layer_decay=0.5), tree, tree)
   steps = {name: float(1 - leaf["kernel"][0, 0]) / 0.1 for name, leaf in found.items()}
-  assert steps == pytest.approx({"head": 1, "block_1": 0.5, "block_0": 0.25, "stem": 0.125},
-                                rel=1e-5)  # fmt: skip
+  expected = {"head": 1, "block_1": 0.5, "block_0": 0.25, "stem": 0.125}
+  assert steps == pytest.approx(expected, rel=1e-5)
 
 
 def test_layer_decay_over_stacked_layers_is_refused():

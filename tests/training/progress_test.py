@@ -63,7 +63,13 @@ def test_the_loss_is_smoothed(clock):
 
 @pytest.mark.parametrize(
   ("seconds", "text"),
-  [(0.0, "0:00"), (65.4, "1:05"), (3_661.0, "1:01:01"), (float("inf"), "?"), (float("nan"), "?")],
+  [
+    (0.0, "0:00"),
+    (65.4, "1:05"),
+    (3_661.0, "1:01:01"),
+    (float("inf"), "?"),
+    (float("nan"), "?"),
+  ],
 )
 def test_times_are_minutes_or_hours(seconds, text):
   assert format_time(seconds) == text

@@ -32,7 +32,11 @@ def test_a_negative_duration_is_refused():
     (Train, {"keep": 0}, r"train\.keep = 0"),
     (Train, {"threads": 0}, r"train\.threads = 0"),
     (Train, {"ema": 99.0}, r"train\.ema = 99\.0 lies outside .*; write 0\.99 for 99%"),
-    (Train, {"batch": 10, "accumulate": 4}, "10 is no multiple of train.accumulate = 4"),
+    (
+      Train,
+      {"batch": 10, "accumulate": 4},
+      "10 is no multiple of train.accumulate = 4",
+    ),
     (Optimizer, {"learning_rate": -1.0}, r"optimizer\.learning_rate = -1\.0"),
     (Optimizer, {"b2": 95.0}, r"write 0\.95 for 95%"),
     (Optimizer, {"layer_decay": -0.1}, r"optimizer\.layer_decay = -0\.1 lies outside"),

@@ -49,7 +49,9 @@ def close(a, b, tolerance=1e-6):
   a, b = rig.leaves(a), rig.leaves(b)
   assert a.keys() == b.keys()
   for name in a:
-    np.testing.assert_allclose(a[name], b[name], rtol=0, atol=tolerance, err_msg=name)
+    np.testing.assert_allclose(
+      a[name], b[name], rtol=tolerance, atol=tolerance, err_msg=name
+    )
 
 
 def hide(method, rows):
@@ -68,7 +70,9 @@ def test_micro_batches_give_the_gradient_and_loss_of_the_whole_batch(count, two_
   whole, means, _ = gradients(made, 1, rows)
   pieces, summed, _ = gradients(made, count, rows)
   close(whole, pieces)
-  assert float(objective(summed, {})) == pytest.approx(float(objective(means, {})), 1e-6)
+  assert float(objective(summed, {})) == pytest.approx(
+    float(objective(means, {})), 1e-6
+  )
 
 
 @pytest.mark.parametrize("two_terms", [False, True])
@@ -77,7 +81,9 @@ def test_averaging_the_means_of_pieces_would_give_another_gradient(two_terms):
   rows = masked.make_batch(0, ROWS)
   rows["weight"][:5] = 0
   whole, _, _ = gradients(made, 1, rows)
-  halves = [gradients(made, 1, {n: x[i::2] for n, x in rows.items()})[0] for i in (0, 1)]
+  halves = [
+    gradients(made, 1, {n: x[i::2] for n, x in rows.items()})[0] for i in (0, 1)
+  ]
   mean = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
   with pytest.raises(AssertionError):
     close(whole, mean)
@@ -122,7 +128,8 @@ def test_micro_batches_draw_different_masks():
   rows["step"] = np.zeros((), np.int32)
   pieces = split_batch({n: jnp.asarray(x) for n, x in rows.items() if x.ndim}, 4)
   masks = [
-    np.asarray(hide(make_method(), {n: x[i] for n, x in pieces.items()})) for i in range(4)
+    np.asarray(hide(make_method(), {n: x[i] for n, x in pieces.items()}))
+    for i in range(4)
   ]
   assert len({mask.tobytes() for mask in masks}) == 4
 
@@ -135,7 +142,10 @@ def test_split_batch_deals_rows_out_and_loses_none():
 
 def test_accumulation_keeps_each_devices_rows_where_they_are():
   made = rig.make_rig(
-    devices=8, shape=(8, 1, 1), method=make_method(), settings=StepSettings(accumulate=2)
+    devices=8,
+    shape=(8, 1, 1),
+    method=make_method(),
+    settings=StepSettings(accumulate=2),
   )
   with jax.set_mesh(made.mesh):
     text = made.step.lower(made.make_state(), made.feed(0)).compile().as_text()
@@ -220,7 +230,8 @@ def test_the_old_state_is_deleted_and_nothing_piles_up():
     state, metrics = made.run(1, state)
     counts.add(len(jax.live_arrays()))
   assert len(counts) == 1, counts
-  assert metrics and made.step._cache_size() == 1
+  assert float(metrics["loss"]) > 0
+  assert made.step._cache_size() == 1
 
 
 def test_a_step_leaks_no_tracer_and_transfers_nothing():
@@ -233,7 +244,9 @@ def test_a_step_leaks_no_tracer_and_transfers_nothing():
 def clean(text: str) -> str:
   """HLO without where in the source it came from."""
   text = re.sub(r", metadata=\{[^}]*\}", "", text)
-  return re.sub(r"(?s)\n(FileNames|FunctionNames|FileLocations|StackFrames).*", "", text)
+  return re.sub(
+    r"(?s)\n(FileNames|FunctionNames|FileLocations|StackFrames).*", "", text
+  )
 
 
 def test_compiled_ahead_from_shapes_is_the_program_that_runs():

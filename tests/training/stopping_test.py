@@ -1,5 +1,6 @@
 """Requests to stop: the first is noted, the second ctrl-C interrupts."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -18,9 +19,10 @@ def test_a_signal_is_noted_and_interrupts_nothing(number):
 
 
 def test_a_second_ctrl_c_interrupts():
-  with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
+  with StopRequest() as stop:
     os.kill(os.getpid(), signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
   assert stop.signal == signal.SIGINT
 
 
@@ -33,9 +35,9 @@ def test_a_second_sigterm_does_not_cut_the_saving_short():
 
 def test_handlers_are_put_back_even_after_an_error():
   before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-  with pytest.raises(ValueError, match="boom"), StopRequest():
+  with contextlib.suppress(ValueError), StopRequest():
     assert signal.getsignal(signal.SIGTERM) != before[0]
-    raise ValueError("boom")
+    raise ValueError
   assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
 
 

@@ -1,0 +1,172 @@
+"""Every method, small: what the loop promises must hold for each of them."""
+
+import dataclasses
+import functools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import rig
+
+from mdm.training import build, config, loop, sharding
+from mdm.training.feed import Feed
+from mdm.training.optimizer import make_optimizer, make_schedule
+from mdm.training.settings import Optimizer
+from mdm.training.state import leaf_paths
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("configs/diffusion/*.py"))
+TABLE = Path(__file__).with_name("shardings.json")
+
+READER = {
+  "method": {"num_characters": 36, "canvas": 6, "copies": 2, "dropout": 0.1},
+  "model": {
+    "encoder": {"name": "columns.Columns", "width": 32, "stem": (8,), "window": 4,
+                "stride": 4, "depth": 1, "heads": 2},
+    "decoder": {"name": "transformer.CrossDecoder", "depth": 1, "heads": 2,
+                "dropout": 0.1},
+  },
+}  # fmt: skip
+SMALL = {"diffusion.mdiff4str": READER, "diffusion.mdiff4str_ctc": READER}
+METHODS = sorted(SMALL)
+
+
+def reader_batch(step, batch, canvas=6, size=(16, 32), channels=1):
+  """Noise for images, words of unlike length on canvases."""
+  rng = np.random.default_rng(step)
+  length = rng.integers(1, canvas, batch)
+  place = np.arange(canvas)
+  tokens = rng.integers(1, 37, (batch, canvas))
+  tokens = np.where(
+    place < length[:, None], tokens, np.where(place == length[:, None], 0, 38)
+  )
+  return {
+    "image": rng.integers(0, 256, (batch, *size, channels)).astype(np.uint8),
+    "tokens": tokens.astype(np.int32),
+    "valid": place <= length[:, None],
+    "index": (np.arange(batch) + step * batch).astype(np.int32),
+    "weight": np.ones(batch, np.float32),
+  }
+
+
+def small(name, **changes):
+  cfg = config.base()
+  cfg.method = {"name": name, **SMALL[name]["method"], **changes}
+  cfg.model = json.loads(json.dumps(SMALL[name]["model"]))
+  cfg.train.update(steps=4, batch=16, log_every=1, checkpoint_every=2, ema=0.9)
+  return cfg
+
+
+def feed(make=reader_batch, batch=16):
+  def batches(start):
+    step = start
+    while True:
+      yield make(step, batch)
+      step += 1
+
+  return Feed(batches, epoch=10)
+
+
+def test_every_method_is_tested_here():
+  assert build.modules_of("mdm.methods") == METHODS
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_method_ends_in_the_same_state_bit_for_bit(name, tmp_path):
+  cfg = small(name).lock()
+  whole = loop.train(cfg, tmp_path / "whole", feed=feed())
+  shutil.copytree(tmp_path / "whole", tmp_path / "half")
+  shutil.rmtree(tmp_path / "half" / "checkpoints" / "4")
+  starts = []
+
+  def batches(start):
+    starts.append(start)
+    return feed().batches(start)
+
+  half = loop.train(
+    cfg, tmp_path / "half", feed=dataclasses.replace(feed(), batches=batches)
+  )
+  assert starts[-1] == 2
+  assert rig.differing(rig.leaves(whole.state), rig.leaves(half.state)) == []
+
+
+def after_two_steps(name, folder, *, accumulate, **shape):
+  """Losses and parameters without dropout, under SGD."""
+  cfg = small(name, dropout=0.0)
+  cfg.model["decoder"]["dropout"] = 0.0
+  cfg.optimizer.update(
+    name="sgd", learning_rate=0.1, schedule="constant", warmup=0, clip=0.0
+  )
+  cfg.train.update(steps=2, accumulate=accumulate)
+  cfg.sharding.update(**shape)
+  outcome = loop.train(cfg.lock(), folder, feed=feed())
+  rows = (folder / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(row) for row in rows], rig.leaves(outcome.state.params)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_learns_the_same_on_another_mesh_in_micro_batches(name, tmp_path):
+  rows, params = after_two_steps(name, tmp_path / "a", accumulate=1)
+  found, others = after_two_steps(
+    name, tmp_path / "b", accumulate=2, preset="fsdp+tp", data=2, fsdp=2, tensor=2
+  )
+  for a, b in zip(rows, found, strict=True):
+    assert a == pytest.approx(b, rel=1e-5)  # sums of 16 x 2 x 6 terms in another order
+  for leaf in params:
+    np.testing.assert_allclose(
+      params[leaf], others[leaf], rtol=0, atol=1e-5, err_msg=leaf
+    )
+
+
+@functools.cache
+def planned(path, preset):
+  """The state's shapes and shardings of a config on eight devices."""
+  cfg = config.load(ROOT / path)
+  data = cfg.data
+  rows = functools.partial(
+    reader_batch, canvas=data.canvas, size=data.image_size, channels=data.channels
+  )
+  cfg_mesh = build.build_section(
+    loop.settings.Sharding,
+    {"preset": preset, "data": 1, "fsdp": 0, "tensor": 0},
+    "sharding",
+  )
+  method = build.build_method(cfg)
+  adam = Optimizer()
+  optimizer = make_optimizer(
+    adam, make_schedule(adam, steps=10, epoch=5), method.trainable
+  )
+  abstract, _ = loop.plan_state(
+    method, optimizer, feed(rows, 8), mesh=sharding.make_mesh(cfg_mesh), preset=preset,
+    seed=0, ema=0.9,
+  )  # fmt: skip
+  return abstract
+
+
+def sharding_table():
+  """Where each parameter that is cut lies, per config and preset, on 8 devices."""
+  return {
+    f"{path} {preset}": {
+      name.removeprefix("params/"): " x ".join(str(axis) for axis in leaf.sharding.spec)
+      for name, leaf in leaf_paths(planned(path, preset)).items()
+      if name.startswith("params/") and any(leaf.sharding.spec)
+    }
+    for path in CONFIGS
+    for preset in ("fsdp+tp",)
+  }
+
+
+def test_the_sharding_table_of_every_config_is_the_one_checked_in():
+  """After a wanted change: write `sharding_table()` into the file as JSON."""
+  assert sharding_table() == json.loads(TABLE.read_text())["configs"]
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_no_large_parameter_of_a_config_lies_whole_on_every_device(path):
+  for preset in ("fsdp", "fsdp+tp"):
+    for name, leaf in leaf_paths(planned(path, preset)).items():
+      if leaf.size >= 1 << 14:
+        assert any(leaf.sharding.spec), f"{name} {leaf.shape}"
