@@ -51,7 +51,8 @@ def get_config():
     "canvas": 13,
     "image_size": (32, 96),
     "channels": 1,
-    "num_train": 60_000,
+    "augment": 0.3,
+    "num_train": 120_000,
     "num_test": 2_000,
   }
   cfg.train = {"steps": STEPS, "batch": 32, "log_every": 100}

@@ -28,7 +28,7 @@ class Reading:
     text: what was read.
     confidence: product of the characters' confidences and the end's, in [0, 1].
     characters: (character, confidence) pairs.
-    steps: canvas and confidences before and after each pass, for plotting.
+    steps: canvas and confidences before and after each pass and as read, for plots.
     source: where the image is from.
     truth: the word, where it is known.
   """
@@ -147,6 +147,7 @@ class Model:
       ([self._symbol(t) for t in canvas[row].tolist()], sure[row].tolist())
       for canvas, sure in passes
     ]
+    steps.append(([self._symbol(t) for t in tokens.tolist()], confidence.tolist()))
     return Reading(
       text=text,
       confidence=float(np.prod(used)),

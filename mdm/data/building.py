@@ -139,6 +139,7 @@ class _Silence:
   """A stream that drops what is written."""
 
   def write(self, text: str) -> int:
+    """Drops the text."""
     return len(text)
 
   def flush(self) -> None:

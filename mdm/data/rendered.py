@@ -80,6 +80,7 @@ def renderer(job: RenderJob) -> Callable[[int], dict[str, Any]]:
   order = np.random.default_rng((job.seed, split)).permutation(len(job.words))
 
   def make(index: int) -> dict[str, Any]:
+    """One record."""
     rng = np.random.default_rng((job.seed, split, index))
     # Every word comes before one comes again.
     word = job.words[order[index % len(order)]]

@@ -159,6 +159,7 @@ class _Curve(NamedTuple):
   phase: float
 
   def at(self, x: np.ndarray) -> np.ndarray:
+    """Height of the line at columns x in [-1, 1]."""
     line = np.float32(self.bend) * (x * x - np.float32(0.5))
     if abs(self.wave) > 0.01:
       angle = np.float32(3) * x + np.float32(self.phase)

@@ -12,6 +12,7 @@ def decode_autoregressive(reader: Reader, canvas: Int[Array, "b n"]) -> Decoded:
   n = canvas.shape[1]
 
   def next_position(seen: Pass) -> Bool[Array, "b n"]:
+    """Position i in pass i."""
     return jnp.broadcast_to(jnp.arange(n) == seen.step, canvas.shape)
 
   return reveal(reader, canvas, next_position, num_steps=n, stops_when_read=True)

@@ -22,9 +22,11 @@ def decode_cloze(reader: Reader, canvas: Int[Array, "b n"]) -> Decoded:
   position = jnp.arange(n)
 
   def is_running(now: Progress) -> Bool[Array, ""]:
+    """Whether positions are left in any row."""
     return (now.step < n) & now.is_active.any()
 
   def reread_one(now: Progress) -> Progress:
+    """Hides one position and reads it again."""
     here = now.is_active[:, None] & (position == now.step) & ~is_given  # b n
     fresh = reader.read(jnp.where(here, reader.mask_id, now.canvas))
     probs = jnp.where(here[..., None], fresh, now.probs)

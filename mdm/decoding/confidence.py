@@ -35,6 +35,7 @@ def decode_blocks(
   n = canvas.shape[1]
 
   def above_mean_of_window(seen: Pass) -> Bool[Array, "b n"]:
+    """What is surer than the mean of the window."""
     valid = seen.valid & block_window(seen.step, n, num_steps)
     return _above_mean(seen.confidence, valid)
 
@@ -48,6 +49,7 @@ def decode_random(
   n = canvas.shape[1]
 
   def half(seen: Pass) -> Bool[Array, "b n"]:
+    """Each valid position with probability 1/2."""
     step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, seen.step)
     return seen.valid & (uniform_rows(step_keys, n) > 0.5)
 

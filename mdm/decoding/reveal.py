@@ -60,9 +60,11 @@ def reveal(
   start = _start(reader, canvas, num_steps)
 
   def is_running(now: Progress) -> Bool[Array, ""]:
+    """Whether passes and active rows are left."""
     return (now.step < num_steps) & now.is_active.any()
 
   def run_pass(now: Progress) -> Progress:
+    """Reads once and commits what the rule chooses."""
     fresh = reader.read(now.canvas)
     guess = jnp.argmax(fresh, axis=-1)
     is_open = (now.canvas == reader.mask_id) & now.is_active[:, None]

@@ -1,7 +1,7 @@
 """Pictures of a word being un-masked: the image, then one row of cells per pass.
 
 Each cell is one canvas position after that pass: its character, coloured by confidence
-from red (0) to green (1); grey cells are still masked.
+from red (0) to green (1); grey cells are still masked. The last row is what was read.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ class Story(NamedTuple):
 
   Attributes:
     image: pixels, uint8 [y x c].
-    steps: (symbols, confidences) after each pass; "" is a masked position.
+    steps: (symbols, confidences) at the start, after each pass, and as read; "" is a
+      masked position.
     title: a line above the picture.
   """
 
@@ -65,7 +66,7 @@ def _draw_story(story: Story) -> Image.Image:
   panel.paste(picture, (LABEL, 24))
   for row, (symbols, confidences) in enumerate(story.steps):
     y = top + row * (CELL + GAP)
-    label = "start" if row == 0 else f"pass {row}"
+    label = {0: "start", len(story.steps) - 1: "read"}.get(row, f"pass {row}")
     draw.text((6, y + 9), label, fill=INK, font=_font(14))
     for column, (symbol, sure) in enumerate(zip(symbols, confidences, strict=True)):
       x = LABEL + column * (CELL + GAP)

@@ -51,9 +51,7 @@ class Method(nn.Module):
   micro-batch. A method asks for a key with `self.make_rng("mask")`.
   """
 
-  def __call__(
-    self, batch: Mapping[str, jax.Array], *, train: bool
-  ) -> dict[str, Mean]:
+  def __call__(self, batch: Mapping[str, jax.Array], *, train: bool) -> dict[str, Mean]:
     """Every loss and metric of one batch; the entry `loss` is the one optimised."""
     raise NotImplementedError
 

@@ -71,6 +71,7 @@ class Linear(nn.Module):
     inputs = x.shape[-self.contract :]
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> jax.Array:
+      """A kernel that starts like the flattened matrix."""
       matrix = (math.prod(inputs), math.prod(features))
       return self.kernel_init(key, matrix, jnp.float32).reshape(shape)
 

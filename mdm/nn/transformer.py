@@ -64,6 +64,7 @@ class Block(nn.Module):
       cross = Attention(self.heads, name="cross_attention", **make)
 
       def look(y: jax.Array) -> jax.Array:
+        """Looks at the memory, copies side by side."""
         queries = y.reshape(memory.shape[0], -1, y.shape[-1])  # b (r n) d
         return cross(queries, memory).reshape(y.shape)  # br n d
 
@@ -158,7 +159,8 @@ class Stack(nn.Module):
     return LayerNorm(self.epsilon, name="norm")(x) if self.norm_first else x
 
   def _scan(self, block, x, memory, visible, rates):  # noqa: ANN001, ANN202
-    def body(block, x, rate):  # noqa: ANN001, ANN202
+    def body(block: nn.Module, x: jax.Array, rate: jax.Array | None) -> tuple:
+      """One layer of the scan."""
       return block(x, memory, visible, rate), None
 
     layers = nn.scan(

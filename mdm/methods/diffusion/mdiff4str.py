@@ -130,6 +130,7 @@ class MDiff4STR(Method):
     rows, real = (jnp.repeat(x, self.copies, axis=0) for x in (tokens, valid))  # br n
 
     def as_copies(x: jax.Array) -> jax.Array:
+      """Rows back to copies of examples."""
       return x.reshape(len(tokens), self.copies, -1)  # b r n
 
     noising = draw_noising(
@@ -262,6 +263,7 @@ class MDiff4STR(Method):
     module, variables = self.unbind()
 
     def read(tokens: jax.Array, t: jax.Array) -> Any:
+      """Scores of a canvas."""
       del t  # a reader hears neither time nor mask ratio
       return module.apply(variables, tokens, memory, method="logits")
 
