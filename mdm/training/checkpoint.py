@@ -147,9 +147,9 @@ class Checkpoints:
       except CheckpointError as error:
         damaged[step] = error
         continue
-      for bad, error in damaged.items():
+      for bad, why in damaged.items():
         aside = self._set_aside(bad)
-        warnings.warn(f"{error} Moved to {aside}; using step {step}.", stacklevel=2)
+        warnings.warn(f"{why} Moved to {aside}; using step {step}.", stacklevel=2)
       return state
     if damaged:  # all stay where they are: moved away, the next call would start anew
       raise CheckpointError(

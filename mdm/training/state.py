@@ -46,7 +46,7 @@ def init_variables(
   method: Method, batch: Mapping[str, jax.Array], seed: int
 ) -> dict[str, PyTree]:
   """Fresh variables of a method, logical axis names attached (boxed)."""
-  return method.init(init_keys(seed), dict(batch), train=True)
+  return dict(method.init(init_keys(seed), dict(batch), train=True))
 
 
 def init_state(

@@ -54,7 +54,8 @@ def make_train_step(
     metrics["grad/norm"] = optax.tree.norm(grads)
     taken = state.step - state.skipped  # the optimiser counts updates, not steps
     metrics["rate/learning"] = jnp.asarray(schedule(taken), jnp.float32)
-    new = state.replace(
+    new = dataclasses.replace(
+      state,
       step=state.step + 1,
       params=params,
       opt_state=opt_state,

@@ -31,6 +31,10 @@ READER = {
 }  # fmt: skip
 SMALL = {"diffusion.mdiff4str": READER, "diffusion.mdiff4str_ctc": READER}
 METHODS = sorted(SMALL)
+FAST = {"diffusion.mdiff4str_ctc"}  # holds all that its parent does
+RESUMED = [
+  pytest.param(m, marks=[] if m in FAST else pytest.mark.slow) for m in METHODS
+]
 
 
 def reader_batch(step, batch, canvas=6, size=(16, 32), channels=1):
@@ -73,7 +77,7 @@ def test_every_method_is_tested_here():
   assert build.modules_of("mdm.methods") == METHODS
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_resumed_method_ends_in_the_same_state_bit_for_bit(name, tmp_path):
   cfg = small(name).lock()
   whole = loop.train(cfg, tmp_path / "whole", feed=feed())
