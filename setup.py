@@ -41,8 +41,8 @@ TEST = [
 setup(
   name="mdm",
   version=VERSION,
-  description="Everything done with a mask, in JAX: masked diffusion, masked modelling, "
-  "masked attention, masked weights, predicted masks.",
+  description="Everything done with a mask, in JAX: masked diffusion, modelling, "
+  "attention and weights, and predicted masks.",
   long_description=(HERE / "README.md").read_text(encoding="utf-8"),
   long_description_content_type="text/markdown",
   license="Apache-2.0",

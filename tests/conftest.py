@@ -52,6 +52,8 @@ def tiny(tmp_path_factory):
   api.train(path, folder / "run", overrides=overrides)
   image = folder / "word.png"
   picture = Image.new("L", (120, 40), 230)
-  ImageDraw.Draw(picture).text((10, 6), "word", fill=20, font=ImageFont.load_default(24))
+  ImageDraw.Draw(picture).text(
+    (10, 6), "word", fill=20, font=ImageFont.load_default(24)
+  )
   picture.save(image)
   return Tiny(path, overrides, folder / "run", image)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import masked
 
 from mdm.evaluation import claims
 from mdm.masks.keys import example_keys
 from mdm.training import build, config
 from mdm.training.loop import train
-from toys import masked
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n# ([\w/]+\.py)\n(.*?)```", re.DOTALL)

@@ -1,6 +1,6 @@
 """Does MDiff4STR's noising pay? Random masking, the six strategies, token replacement.
 
-  mdm claim configs/claims/mdiff4str.py --workdir runs/claim-mdiff4str   # ~40 min, 2 cores
+  mdm claim configs/claims/mdiff4str.py --workdir runs/claim   # ~40 min, 2 cores
 
 Same network, data, seeds and number of images in every arm; read with one pass (pd),
 three passes (lc), one pass per letter (ar) and cloze refinement; on plain images and on

@@ -1,6 +1,6 @@
 r"""A reader small enough to train on two CPU cores while you wait.
 
-  mdm train configs/diffusion/mdiff4str_tiny.py --workdir runs/reader    # ~6 min, 2 cores
+  mdm train configs/diffusion/mdiff4str_tiny.py --workdir runs/reader  # ~8 min, 2 cores
   Expect: words/accuracy >= 0.75 on words and fonts it never saw.
 
 MDiff4STR with one token per image column and an auxiliary CTC loss that falls to 0. The

@@ -178,7 +178,7 @@ def load(run: str | Path, *, step: int | None = None) -> Model:
     raise ValueError(f"{folder} is no run (it has no config.json); train one first.")
   cfg = config.load(folder)
   method = build.build_method(cfg)
-  checkpoints = open_checkpoints(folder, cfg.train.keep)
+  checkpoints = open_checkpoints(folder, reads_only=True)
   try:
     variables, found = checkpoints.restore_variables(step)
   finally:

@@ -16,6 +16,7 @@ import ml_collections
 
 from mdm.training import loop
 from mdm.training.clock import Clock
+from mdm.training.plan import Plan
 from mdm.training.state import State
 from mdm.training.stopping import StopRequest
 
@@ -72,7 +73,7 @@ def _loop_steps(
   """The loop's own time for `steps` steps after its first, which counts as start-up."""
   start = int(state.step)
   every = run.plan.log_every
-  plan = loop.Plan(start + steps, log_every=every, eval_every=0, checkpoint_every=0)
+  plan = Plan(start + steps, log_every=every, eval_every=0, checkpoint_every=0)
   segment = dataclasses.replace(run, plan=plan, clock=Clock())
   outcome = loop.take_steps(segment, state, stop)
   return outcome.state, sum(outcome.times[f"time/{b}_s"] for b in LOOP_BUCKETS)

@@ -214,6 +214,7 @@ def _fitted(cls: type, settings: Mapping[str, Any]) -> dict[str, Any]:
   kinds = {f.name: f.type for f in fields_of(cls)}
 
   def fit(value: Any, kind: Any) -> Any:
+    """A value as its field takes it."""
     if isinstance(value, list | tuple):
       return tuple(fit(v, None) for v in value)
     return float(value) if kind is float else value

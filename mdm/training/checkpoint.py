@@ -292,6 +292,7 @@ def _check_fingerprints(saved: Mapping[str, Any], state: PyTree, path: Path) -> 
 @jax.jit
 def _fingerprints(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
   def bits(x: jax.Array) -> jax.Array:
+    """The leaf's fingerprint."""
     width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
     words = x if x.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(x, width)
     place = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
@@ -319,6 +320,7 @@ def _hush_late_writes() -> None:
   told = sys.unraisablehook
 
   def hook(info: Any) -> None:
+    """Passes on all but what a closed event loop says."""
     if str(info.exc_value) != "Event loop is closed":
       told(info)
 

@@ -45,6 +45,7 @@ def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
     )
 
   def batches(start: int) -> Iterator[Batch]:
+    """Batches from a step on."""
     return pipeline.train_batches(
       dataset,
       seed=seed,

@@ -9,7 +9,6 @@ the save: the step number is the whole position in the data.
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,15 +21,17 @@ import optax
 from jax.sharding import Mesh
 
 from mdm.methods.base import Method
-from mdm.training import build, config, settings, sharding
+from mdm.training import build, settings, sharding
 from mdm.training.checkpoint import Checkpoints, open_checkpoints, versions
 from mdm.training.clock import Clock
 from mdm.training.feed import Feed, check_facts, make_feed
 from mdm.training.optimizer import make_optimizer, make_schedule
+from mdm.training.plan import Plan, make_plan
 from mdm.training.progress import Progress
 from mdm.training.state import State, init_state, init_variables
 from mdm.training.step import Metrics, StepSettings, compile_train_step, make_train_step
 from mdm.training.stopping import StopRequest
+from mdm.training.workdir import claim_workdir
 from mdm.training.writers import Writer, open_writers
 
 T = TypeVar("T")
@@ -49,21 +50,6 @@ class NonFiniteError(RuntimeError):
       "--set train.on_nan=skip, or start anew in another --workdir with a lower "
       "optimizer.learning_rate."
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """The training's numbers of steps, all durations resolved."""
-
-  steps: int
-  log_every: int
-  eval_every: int
-  checkpoint_every: int
-
-  def is_due(self, what: str, step: int) -> bool:
-    """Whether "log", "eval" or "checkpoint" happens after `step`."""
-    every = getattr(self, f"{what}_every")
-    return step == self.steps or (every > 0 and step % every == 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +170,7 @@ def read_settings(
   """
 
   def section(cls: type[T], name: str) -> T:
+    """One section, checked."""
     return build.build_section(cls, cfg[name].to_dict(), name)
 
   train_cfg = section(settings.Train, "train")
@@ -191,20 +178,6 @@ def read_settings(
   mesh = sharding.make_mesh(sharding_cfg)
   sharding.check_batch_divides(mesh, train_cfg.batch, train_cfg.accumulate)
   return train_cfg, section(settings.Optimizer, "optimizer"), sharding_cfg, mesh
-
-
-def make_plan(cfg: settings.Train, epoch: int) -> Plan:
-  """Durations in steps, given the steps of one epoch."""
-  total = settings.to_steps("train.steps", cfg.steps, total=0, epoch=epoch)
-  settings.at_least("train.steps", total, 1)
-  names = ("log_every", "eval_every", "checkpoint_every")
-  return Plan(
-    total,
-    *(
-      settings.to_steps(f"train.{n}", getattr(cfg, n), total=total, epoch=epoch)
-      for n in names
-    ),
-  )
 
 
 def plan_state(
@@ -224,10 +197,12 @@ def plan_state(
   dtypes = {k: v.dtype for k, v in first.items()}
 
   def example() -> dict[str, jax.Array]:
+    """A batch of zeros, for shapes."""
     zeros = {k: jnp.zeros(shapes[k], dtypes[k]) for k in shapes}
     return zeros | {"step": jnp.zeros((), jnp.int32)}
 
   def make() -> State:
+    """A fresh state."""
     return init_state(method, optimizer, example(), seed=seed, ema=ema)
 
   abstract = jax.eval_shape(make)
@@ -239,32 +214,6 @@ def plan_state(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, placed
   )
   return abstract, jax.jit(make, out_shardings=placed)
-
-
-def claim_workdir(cfg: ml_collections.ConfigDict, workdir: str | Path) -> Path:
-  """Makes the run's folder and stores the config in it, or checks the one stored.
-
-  Raises:
-    ValueError: the folder belongs to another config, or cannot be written.
-  """
-  folder = Path(workdir)
-  stored = folder / "config.json"
-  try:
-    theirs = config.load(stored).to_dict() if stored.exists() else cfg.to_dict()
-    if found := config.differences(cfg.to_dict(), theirs):
-      raise ValueError(
-        f"--workdir {folder} belongs to another config ({'; '.join(found[:5])}); use "
-        "another folder, or the config it was started with."
-      )
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(config.to_json(cfg))
-    os.replace(temporary, stored)
-  except OSError as error:
-    raise ValueError(
-      f"--workdir {folder} cannot be written ({error.strerror}); name another folder."
-    ) from None
-  return folder
 
 
 def start_state(run: Run) -> State:

@@ -61,6 +61,7 @@ def make_optimizer(
   parts.append(optax.scale_by_learning_rate(schedule))
 
   def labels(params: PyTree) -> PyTree:
+    """Which parameters are trained."""
     return map_with_path(lambda p, _: "train" if trainable(p) else "fixed", params)
 
   return optax.partition(
@@ -103,6 +104,7 @@ def layer_depths(params: PyTree) -> PyTree:
   most = max(map(len, order.values()), default=0)
 
   def depth(path: str, leaf: Any) -> int:
+    """Layers above one parameter."""
     del leaf
     stack, layer = _layer_of(path)
     if layer:
@@ -135,13 +137,13 @@ def _rule(cfg: Optimizer) -> optax.GradientTransformation:
   if cfg.name == "adamw":
     return adam
 
-  def labels(params: PyTree) -> PyTree:
-    def name(path: str, x: Any) -> str:
-      return "muon" if x.ndim == 2 and not TABLE.search(path) else "adam"
+  return optax.partition({"muon": _muon(cfg.b1), "adam": adam}, _muon_or_adam)
 
-    return map_with_path(name, params)
 
-  return optax.partition({"muon": _muon(cfg.b1), "adam": adam}, labels)
+def _muon_or_adam(params: PyTree) -> PyTree:
+  return map_with_path(
+    lambda path, x: "muon" if x.ndim == 2 and not TABLE.search(path) else "adam", params
+  )
 
 
 def _muon(beta: float) -> optax.GradientTransformation:
@@ -152,6 +154,7 @@ def _muon(beta: float) -> optax.GradientTransformation:
   matrix = optax.contrib.MuonDimensionNumbers()
 
   def widen(updates: PyTree, params: PyTree) -> PyTree:
+    """Scales orthogonal updates."""
     del params
     return jax.tree.map(lambda x: x * (0.2 * max(x.shape) ** 0.5), updates)
 
@@ -166,6 +169,7 @@ def _muon(beta: float) -> optax.GradientTransformation:
 
 def _scale_by_layer(factor: float) -> optax.GradientTransformation:
   def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple:
+    """Scales each update by its layer's factor."""
     del params
     scaled = jax.tree.map(lambda u, d: u * factor**d, updates, layer_depths(updates))
     return scaled, state

@@ -46,6 +46,7 @@ def make_train_step(
   """The pure function (state, batch) -> (state, metrics) of a training."""
 
   def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
+    """One update."""
     grads, means, collections = accumulate_gradients(method, state, batch, settings)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -89,11 +90,13 @@ def accumulate_gradients(
   numbers = jnp.arange(settings.accumulate)
 
   def keys_of(micro: jax.Array) -> dict[str, jax.Array]:
+    """Keys of one micro-batch."""
     return stream_keys(settings.seed, state.step, micro)
 
   weights = _total_weights(method, state, micro_batches, numbers, keys_of)
 
   def gradient_of(collections: PyTree, piece: tuple) -> tuple[PyTree, Parts, PyTree]:
+    """Gradient, sums and collections of one micro-batch."""
     micro, rows = piece
     grads, means, collections = _gradient(
       method, state, collections, rows, keys_of(micro), weights
@@ -101,6 +104,7 @@ def accumulate_gradients(
     return grads, {n: (m.total, m.weight) for n, m in means.items()}, collections
 
   def body(carry: PyTree, piece: tuple) -> tuple[PyTree, None]:
+    """Adds one micro-batch."""
     grads, parts, collections = carry
     more, terms, collections = gradient_of(collections, piece)
     return (_add(grads, more), _add(parts, terms), collections), None
@@ -152,6 +156,7 @@ def split_batch(batch: Batch, count: int) -> Batch:
   """
 
   def cut(x: jax.Array) -> jax.Array:
+    """One array's rows."""
     rows = x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -171,6 +176,7 @@ def _gradient(
   weights: Weights,
 ) -> tuple[PyTree, dict[str, Mean], PyTree]:
   def loss_of(params: PyTree) -> tuple[jax.Array, tuple]:
+    """The objective, and what came with it."""
     means, updated = _apply(method, params, collections, batch, keys, state.step)
     return objective(means, weights), (means, updated)
 
@@ -210,6 +216,7 @@ def _total_weights(
   """
 
   def weigh(piece: tuple) -> Weights:
+    """Weights of one micro-batch."""
     micro, rows = piece
     means, _ = _apply(
       method, state.params, state.collections, rows, keys_of(micro), state.step

@@ -37,7 +37,9 @@ def _trainer(log):
 
 def test_every_arm_is_trained_with_every_seed_once(tmp_path):
   log = []
-  results = claims.run_claim(_claim(tmp_path), tmp_path, _trainer(log), say=lambda _: None)
+  results = claims.run_claim(
+    _claim(tmp_path), tmp_path, _trainer(log), say=lambda _: None
+  )
   assert sorted(log) == [(s, k) for s in (3, 5) for k in range(3)]
   assert [r["words/accuracy"] for r in results["B"]] == pytest.approx([0.5, 0.51, 0.52])
 

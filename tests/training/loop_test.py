@@ -14,6 +14,7 @@ from toys import masked, rig
 from mdm.training import loop
 from mdm.training.checkpoint import CheckpointError
 from mdm.training.loop import NonFiniteError, train
+from mdm.training.plan import Plan
 from mdm.training.stopping import StopRequest
 from mdm.training.writers import read_rows
 
@@ -226,7 +227,7 @@ def test_evaluators_get_the_averaged_parameters(tmp_path):
 
 
 def test_what_is_due_follows_the_plan():
-  plan = loop.Plan(steps=7, log_every=3, eval_every=0, checkpoint_every=2)
+  plan = Plan(steps=7, log_every=3, eval_every=0, checkpoint_every=2)
   due = [
     [s for s in range(1, 8) if plan.is_due(w, s)] for w in ("log", "eval", "checkpoint")
   ]
