@@ -8,7 +8,7 @@ images of which a bar of one eighth of the width is hidden; and the share of wro
 letters that one look at the image mends (repair).
 """
 
-STEPS = 3_600
+STEPS = 3_072
 RANDOM_ONLY = [0, 0, 0, 0, 0, 1]
 
 
