@@ -262,6 +262,7 @@ def data_command(args: argparse.Namespace) -> None:
     )
   if args.action == "check":
     api.check_image(args.name)
+    write_result(args.json, {"image": args.name, "readable": True})
   elif args.action == "build":
     info = api.build_data(args.name, overrides=args.set, force=args.force)
     print_numbers(info)
@@ -269,6 +270,7 @@ def data_command(args: argparse.Namespace) -> None:
   else:
     api.show_data(args.name, args.out, split=args.split, overrides=args.set)
     print(f"wrote {args.out}")
+    write_result(args.json, {"picture": args.out})
 
 
 def bench_command(args: argparse.Namespace) -> None:

@@ -220,6 +220,17 @@ def test_data_show_draws_a_sheet(tiny, tmp_path):
     assert sheet.width > 96
 
 
+def test_data_build_is_quick_where_it_is_built_and_counts_examples(tiny, tmp_path):
+  path = tmp_path / "data.json"
+  args = ["data", "build", tiny.config, "--json", path]
+  for setting in tiny.overrides:
+    args += ["--set", setting]
+  assert run(*args) == 0
+  report = json.loads(path.read_text())
+  assert report["examples/train"] == 32 and report["examples/test"] == 16
+  assert report["time/build_s"] < 5
+
+
 def test_data_without_a_name_is_refused(capsys):
   assert run("data", "show") == 1
   assert "needs the name" in said(capsys)

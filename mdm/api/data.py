@@ -30,10 +30,7 @@ def build_data(
   began = time.monotonic()
   settings = _data_config(name, overrides)
   folder = datasets.prepare(**settings, force=force, progress=True)
-  counts = {
-    f"examples/{split}": len(datasets.load(settings, split))
-    for split in ("train", "test")
-  }
+  counts = {f"examples/{k}": n for k, n in datasets.count_examples(settings).items()}
   return {"folder": str(folder), **counts, "time/build_s": time.monotonic() - began}
 
 

@@ -55,6 +55,19 @@ def prepare(
   )
 
 
+def count_examples(cfg_data: Mapping[str, Any]) -> dict[str, int]:
+  """Examples of each split of a data set that is built, without reading them.
+
+  Raises:
+    ValueError: it is not built, or damaged.
+  """
+  settings = _read(cfg_data)
+  if settings.name == "folder":
+    return {"all": len(load(cfg_data, ""))}
+  splits = building.open_builder(settings).info.splits
+  return {name: int(split.num_examples) for name, split in splits.items()}
+
+
 def load(cfg_data: Mapping[str, Any], split: str = "train") -> "Dataset":
   """The data set that a config's `data` section describes.
 
