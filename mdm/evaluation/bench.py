@@ -75,5 +75,6 @@ def _loop_steps(
   every = run.plan.log_every
   plan = Plan(start + steps, log_every=every, eval_every=0, checkpoint_every=0)
   segment = dataclasses.replace(run, plan=plan, clock=Clock())
-  outcome = loop.take_steps(segment, state, stop)
-  return outcome.state, sum(outcome.times[f"time/{b}_s"] for b in LOOP_BUCKETS)
+  state, _ = loop.take_steps(segment, state, stop)
+  times = segment.clock.report()
+  return state, sum(times[f"time/{bucket}_s"] for bucket in LOOP_BUCKETS)

@@ -112,8 +112,8 @@ def train(
   run = prepare_run(cfg, workdir, feed=feed, evaluators=evaluators or {}, clock=clock)
   try:
     with jax.set_mesh(run.mesh), StopRequest() as stop:
-      state = start_state(run)
-      return take_steps(run, state, stop)
+      state, metrics = take_steps(run, start_state(run), stop)
+      return finish(run, state, metrics, stop)
   finally:
     run.checkpoints.close()
 
@@ -230,8 +230,10 @@ def start_state(run: Run) -> State:
     return jax.block_until_ready(run.make_state())
 
 
-def take_steps(run: Run, state: State, stop: StopRequest) -> Outcome:
-  """Steps until the plan's end or until asked to stop."""
+def take_steps(
+  run: Run, state: State, stop: StopRequest
+) -> tuple[State, dict[str, float]]:
+  """Steps until the plan's end or until asked to stop; the state and last numbers."""
   start = int(state.step)
   writers = open_writers(run.workdir, start)
   progress = Progress(run.plan.steps, start)
@@ -259,7 +261,7 @@ def take_steps(run: Run, state: State, stop: StopRequest) -> Outcome:
     progress.close()
     for writer in writers:
       writer.close()
-  return finish(run, state, last, stop)
+  return state, last
 
 
 def draw_batch(
