@@ -3,8 +3,8 @@ r"""MDiff4STR Base, as published, on the folder of word images you give it.
   mdm train configs/diffusion/mdiff4str_base.py --workdir runs/mdiff4str_base \
     --set data.folder=TRAINING_WORDS --set eval.words.data.folder=TEST_WORDS
 
-Small with more layers. Published: 97.30% on the six common benchmarks after 40 epochs of
-Union14M-L-Filter. Not measured here: that data is not at hand.
+Small with more layers. Published: 97.30% on the six common benchmarks after 40 epochs
+of Union14M-L-Filter. Not measured here: that data is not at hand.
 """
 
 from pathlib import Path
