@@ -40,7 +40,7 @@ mdm_venv="${MDM_VENV:-$mdm_root/.venv}"
 mdm_stamp="$mdm_venv/.mdm-$mdm_extra"
 if ! cmp -s setup.py "$mdm_stamp"; then
   echo "installing mdm[$mdm_extra] into $mdm_venv ..."
-  if ! PIP_DISABLE_PIP_VERSION_CHECK=1 "$mdm_venv/bin/python" -m pip install -q \
+  if ! PIP_DISABLE_PIP_VERSION_CHECK=1 "$mdm_venv/bin/python" -m pip install -qq \
     --no-warn-script-location -e ".[$mdm_extra]"; then
     echo "mdm: installation failed; check the connection to the package index and" \
       "run the same command again." >&2

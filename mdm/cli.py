@@ -6,6 +6,7 @@ error is one sentence on standard error and exit status 1 (2 for a wrong command
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -19,8 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns its exit status."""
   args = make_parser().parse_args(argv)
   _set_environment()
+  args.stdout = sys.stdout
+  # With `--json -` standard output is the JSON alone; what people read goes beside it.
+  aside = sys.stderr if getattr(args, "json", None) == "-" else sys.stdout
   try:
-    result = args.run(args)
+    with contextlib.redirect_stdout(aside):
+      result = args.run(args)
   except KeyboardInterrupt:
     print("mdm: interrupted; the same command starts where it can.", file=sys.stderr)
     return 130
@@ -78,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     "data",
     data_command,
     "list, build or show data sets, or check an image",
-    "mdm data show rendered_words --out words.png",
+    "mdm data show configs/diffusion/mdiff4str_tiny.py --out words.png",
   )
   data.add_argument("action", choices=("list", "build", "show", "check"))
   data.add_argument(
@@ -200,7 +205,7 @@ def train_command(args: argparse.Namespace) -> int:
     )
     + f"; goodput {100 * times['time/goodput']:.0f}%"
   )
-  write_result(args.json, {"step": step, "metrics": outcome.metrics, "times": times})
+  write_result(args, {"step": step, "metrics": outcome.metrics, "times": times})
   return 0
 
 
@@ -210,7 +215,7 @@ def eval_command(args: argparse.Namespace) -> None:
 
   numbers = api.evaluate(args.run_folder, step=args.step, overrides=args.set)
   print_numbers(numbers)
-  write_result(args.json, numbers)
+  write_result(args, numbers)
 
 
 def predict_command(args: argparse.Namespace) -> None:
@@ -225,7 +230,7 @@ def predict_command(args: argparse.Namespace) -> None:
     truth = "" if reading.truth is None else f"\ttruth {reading.truth}"
     text = reading.text or "(no text)"
     print(f"{reading.source}\t{text}\t{reading.confidence:.3f}\t{sure}{truth}")
-  write_result(args.json, [reading.to_json() for reading in readings])
+  write_result(args, [reading.to_json() for reading in readings])
 
 
 def plot_command(args: argparse.Namespace) -> None:
@@ -234,7 +239,7 @@ def plot_command(args: argparse.Namespace) -> None:
 
   api.plot(args.run_folder, args.images, args.out, count=args.count, **_decoding(args))
   print(f"wrote {args.out}")
-  write_result(args.json, {"picture": args.out})
+  write_result(args, {"picture": args.out})
 
 
 def claim_command(args: argparse.Namespace) -> None:
@@ -243,7 +248,7 @@ def claim_command(args: argparse.Namespace) -> None:
 
   report = api.claim(args.config, args.workdir, seeds=args.seeds, overrides=args.set)
   print(report.text)
-  write_result(args.json, report.results)
+  write_result(args, report.results)
 
 
 def data_command(args: argparse.Namespace) -> None:
@@ -254,7 +259,7 @@ def data_command(args: argparse.Namespace) -> None:
     sets = api.list_data()
     for name, text in sets.items():
       print(f"{name:16} {text}")
-    write_result(args.json, sets)
+    write_result(args, sets)
     return
   if not args.name:
     raise ValueError(
@@ -262,15 +267,15 @@ def data_command(args: argparse.Namespace) -> None:
     )
   if args.action == "check":
     api.check_image(args.name)
-    write_result(args.json, {"image": args.name, "readable": True})
+    write_result(args, {"image": args.name, "readable": True})
   elif args.action == "build":
     info = api.build_data(args.name, overrides=args.set, force=args.force)
     print_numbers(info)
-    write_result(args.json, info)
+    write_result(args, info)
   else:
     api.show_data(args.name, args.out, split=args.split, overrides=args.set)
     print(f"wrote {args.out}")
-    write_result(args.json, {"picture": args.out})
+    write_result(args, {"picture": args.out})
 
 
 def bench_command(args: argparse.Namespace) -> None:
@@ -285,7 +290,7 @@ def bench_command(args: argparse.Namespace) -> None:
     else api.bench_rendering()
   )
   print_numbers(numbers)
-  write_result(args.json, numbers)
+  write_result(args, numbers)
 
 
 def doctor_command(args: argparse.Namespace) -> int:
@@ -294,7 +299,7 @@ def doctor_command(args: argparse.Namespace) -> int:
 
   report = doctor.examine()
   print(doctor.describe(report))
-  write_result(args.json, report)
+  write_result(args, report)
   return 0 if not report["missing"] else 1
 
 
@@ -305,15 +310,15 @@ def print_numbers(numbers: dict[str, Any]) -> None:
     print(f"{name:28} {text}")
 
 
-def write_result(path: str | None, result: Any) -> None:
-  """Writes a result as JSON to a file, or to standard output for "-"."""
-  if path is None:
+def write_result(args: argparse.Namespace, result: Any) -> None:
+  """Writes a result as JSON where `--json` says: a file, or "-" for standard output."""
+  if args.json is None:
     return
   text = json.dumps(result, indent=2, default=str) + "\n"
-  if path == "-":
-    sys.stdout.write(text)
+  if args.json == "-":
+    args.stdout.write(text)
   else:
-    Path(path).write_text(text)
+    Path(args.json).write_text(text)
 
 
 def _decoding(args: argparse.Namespace) -> dict[str, Any]:

@@ -236,10 +236,11 @@ def test_data_without_a_name_is_refused(capsys):
   assert "needs the name" in said(capsys)
 
 
-def test_result_goes_to_standard_output_for_a_dash(capsys):
+def test_a_dash_gives_json_alone_on_standard_output(capsys):
   assert run("data", "list", "--json", "-") == 0
-  out = capsys.readouterr().out
-  assert "rendered_words" in json.loads(out[out.index("{") :])
+  captured = capsys.readouterr()
+  assert "rendered_words" in json.loads(captured.out)
+  assert "rendered_words" in captured.err
 
 
 def test_unexpected_errors_are_named_without_a_trace(capsys, monkeypatch):

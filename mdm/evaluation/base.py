@@ -2,7 +2,8 @@
 
 `config.eval` maps a name to an evaluation: the class (`name`, a module of
 `mdm.evaluation`) and its settings. The loop and the `eval` command call what `build`
-returns, and log its numbers as "<name>/<number>".
+returns, and log its numbers as "<name>/<number>". Keys under `data` in an evaluation
+replace those of `config.data`, to measure on other data than was trained on.
 """
 
 import dataclasses
