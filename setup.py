@@ -1,11 +1,12 @@
 """Packaging of mdm: `pip install .`, or `pip install ".[test]"` for the tests."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = "0.1.0"
+VERSION = re.search(r'__version__ = "(.*)"', (HERE / "mdm/__init__.py").read_text())[1]
 
 DATA = [
   "tensorflow-datasets>=4.9.10",
