@@ -9,7 +9,8 @@ letters that one look at the image mends (repair).
 """
 
 STEPS = 3_072
-RANDOM_ONLY = [0, 0, 0, 0, 0, 1]
+RANDOM_ONLY = "method.strategy_weights=[0, 0, 0, 0, 0, 1]"
+NO_REPLACEMENT = "method.replacement_weight=0.0"
 
 
 def words(**settings):
@@ -35,9 +36,9 @@ def get_config():
       f"eval={evaluations!r}",
     ],
     "arms": {
-      "A random": [f"method.strategy_weights={RANDOM_ONLY}"],
-      "B six": [],
-      "C six + replacement": ["method.replacement_weight=1.0"],
+      "A random": [RANDOM_ONLY, NO_REPLACEMENT],
+      "B six": [NO_REPLACEMENT],
+      "C six + replacement": [],
     },
     "compare": [
       ["B six", "A random", "pd/accuracy"],

@@ -9,7 +9,7 @@ data set is built by `mdm data build configs/diffusion/mdiff4str_tiny.py` (~1 mi
 
 from mdm.training import config
 
-STEPS = 7_000
+STEPS = 6_000
 
 
 def get_config():
@@ -19,7 +19,6 @@ def get_config():
     "num_characters": 36,
     "canvas": 13,
     "copies": 1,
-    "replacement_weight": 0.0,
     "dropout": 0.0,
     "ctc_steps": STEPS,
   }
