@@ -11,7 +11,7 @@ import ml_collections
 from mdm.api.model import load
 from mdm.evaluation.base import make_evaluators
 from mdm.training import build, config, loop
-from mdm.training.feed import Feed, make_feed
+from mdm.training.feed import Feed
 
 
 def train(
@@ -35,7 +35,6 @@ def train(
   cfg = _config(path, overrides)
   loop.read_settings(cfg)  # what is wrong in a config is said before data is read
   method = build.build_method(cfg)
-  feed = make_feed(cfg) if feed is None else feed
   evaluators = make_evaluators(cfg, method)
   return loop.train(cfg, workdir, feed=feed, evaluators=evaluators)
 
