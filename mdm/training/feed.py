@@ -35,6 +35,7 @@ def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
     ValueError: an unknown data set or setting, or fewer examples than one batch.
   """
   from mdm.data import datasets, pipeline
+  from mdm.data.batch import check_batch
 
   batch, seed, threads = cfg.train.batch, cfg.seed, cfg.train.threads
   dataset = datasets.load(cfg.data.to_dict(), "train")
@@ -43,6 +44,8 @@ def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
       f"train.batch = {batch} is larger than the data set of {len(dataset)} examples; "
       "lower train.batch or build more examples."
     )
+
+  check_batch(pipeline.batch_at(dataset, 0, seed=seed, batch=batch))
 
   def batches(start: int) -> Iterator[Batch]:
     """Batches from a step on."""

@@ -1,12 +1,12 @@
 """MDiff4STR with a CTC classifier on the encoder, for small budgets.
 
 The decoder of a mask-diffusion reader must find out by itself that query i belongs to
-the i-th letter; from a fully hidden canvas that takes about 100,000 images. Here a
+the i-th letter, which from a fully hidden canvas takes most of a small budget. Here a
 linear CTC classifier spells the word along the encoder's tokens, which must lie in
 reading order. It helps twice. Its loss, whose weight falls linearly to 0, aligns
-columns and letters after a third of the images. And what it spells numbers the
-letters: a column's expected letter index is turned into the sinusoid that the canvas
-uses for that position and added to the column, so that query i can look it up.
+columns and letters early. And what it spells numbers the letters: a column's expected
+letter index is turned into the sinusoid that the canvas uses for that position and
+added to the column, so that query i can look it up.
 
 Source: Joint CTC-Attention based End-to-End Speech Recognition using Multi-task
 Learning, Kim, Hori and Watanabe, 2017, equation 9 (a constant weight there);
