@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mdm import cli
+from mdm.cli import bench
 
 
 def run(*args):
@@ -247,7 +248,7 @@ def test_unexpected_errors_are_named_without_a_trace(capsys, monkeypatch):
   def fail(args):
     raise RuntimeError("first line\nsecond line")
 
-  monkeypatch.setattr(cli, "doctor_command", fail)
+  monkeypatch.setattr(bench, "doctor_command", fail)
   assert cli.main(["doctor"]) == 1
   assert said(capsys) == (
     "mdm: unexpected RuntimeError: first line (--debug shows where).\n"

@@ -1,0 +1,93 @@
+"""The parser of all commands, and how a command runs and fails."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mdm.cli import bench, data, reading, training
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs one command and returns its exit status."""
+  args = make_parser().parse_args(argv)
+  _set_environment()
+  args.stdout = sys.stdout
+  # With `--json -` standard output is the JSON alone; what people read goes beside it.
+  aside = sys.stderr if getattr(args, "json", None) == "-" else sys.stdout
+  try:
+    with contextlib.redirect_stdout(aside):
+      result = args.run(args)
+  except KeyboardInterrupt:
+    print("mdm: interrupted; the same command starts where it can.", file=sys.stderr)
+    return 130
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+  except Exception as error:
+    if args.debug:
+      raise
+    print(f"mdm: {describe_error(error)}", file=sys.stderr)
+    return 1
+  return result if isinstance(result, int) else 0
+
+
+def describe_error(error: Exception) -> str:
+  """An error as one sentence; unexpected kinds are named as such."""
+  text = str(error).strip() or type(error).__name__
+  if isinstance(error, ModuleNotFoundError):
+    return f"{text}; install what is missing: see `mdm doctor`."
+  if isinstance(error, OSError) and error.filename:
+    return f"{error.filename}: {error.strerror}; check the path and its permissions."
+  if isinstance(error, ValueError | OSError) or type(error).__module__.startswith(
+    "mdm."
+  ):
+    return text
+  first = text.splitlines()[0]
+  return f"unexpected {type(error).__name__}: {first} (--debug shows where)."
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """The parser of all commands."""
+  common = argparse.ArgumentParser(add_help=False)
+  common.add_argument("--debug", action="store_true", help="show stack traces")
+  common.add_argument(
+    "--json", metavar="FILE", help="write the result as JSON, - for stdout"
+  )
+  parser = argparse.ArgumentParser(
+    prog="mdm", description="Everything done with a mask, in JAX."
+  )
+  parser.add_argument("--version", action="store_true", help="print the version")
+  parser.set_defaults(run=_version, debug=False)
+  commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+  def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    """A command with the options that all share."""
+    command = commands.add_parser(
+      name, parents=[common], help=text, description=text, epilog=f"example: {example}"
+    )
+    command.set_defaults(run=run)
+    return command
+
+  for room in (training, reading, data, bench):
+    room.add_commands(add)
+  return parser
+
+
+def _version(args: argparse.Namespace) -> int:
+  import mdm
+
+  if args.version:
+    print(f"mdm {mdm.__version__}")
+    return 0
+  make_parser().print_help()
+  return 2
+
+
+def _set_environment() -> None:
+  """Compiled programs are kept between commands, per user."""
+  cache = Path.home() / ".cache" / "mdm" / "xla"
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))

@@ -1,0 +1,51 @@
+"""The command `mdm data`."""
+
+import argparse
+from typing import Any
+
+from mdm.cli.output import print_numbers, write_result
+
+
+def add_commands(add: Any) -> None:
+  """Their parsers; `add` makes one with the options that all share."""
+  data = add(
+    "data",
+    data_command,
+    "list, build or show data sets, or check an image",
+    "mdm data show configs/diffusion/mdiff4str_tiny.py --out words.png",
+  )
+  data.add_argument("action", choices=("list", "build", "show", "check"))
+  data.add_argument(
+    "name", nargs="?", help="data set, config whose data is meant, or image"
+  )
+  data.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  data.add_argument("--force", action="store_true", help="build again what is there")
+  data.add_argument("--out", default="data.png", help="picture written by show")
+  data.add_argument("--split", default="train")
+
+
+def data_command(args: argparse.Namespace) -> None:
+  """`mdm data`."""
+  from mdm import api
+
+  if args.action == "list":
+    sets = api.list_data()
+    for name, text in sets.items():
+      print(f"{name:16} {text}")
+    write_result(args, sets)
+    return
+  if not args.name:
+    raise ValueError(
+      f"mdm data {args.action} needs the name of a data set or a config."
+    )
+  if args.action == "check":
+    api.check_image(args.name)
+    write_result(args, {"image": args.name, "readable": True})
+  elif args.action == "build":
+    info = api.build_data(args.name, overrides=args.set, force=args.force)
+    print_numbers(info)
+    write_result(args, info)
+  else:
+    api.show_data(args.name, args.out, split=args.split, overrides=args.set)
+    print(f"wrote {args.out}")
+    write_result(args, {"picture": args.out})

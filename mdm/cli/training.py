@@ -1,0 +1,85 @@
+"""Commands of runs: train, eval, claim."""
+
+import argparse
+import signal
+from typing import Any
+
+from mdm.cli.output import print_numbers, write_result
+
+
+def add_commands(add: Any) -> None:
+  """Their parsers; `add` makes one with the options that all share."""
+  train = add(
+    "train",
+    train_command,
+    "train a config; again to resume",
+    "mdm train configs/diffusion/mdiff4str_tiny.py --workdir runs/reader",
+  )
+  train.add_argument("config", help="a config file")
+  train.add_argument("--workdir", required=True, help="folder of the run")
+  train.add_argument(
+    "--set",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    help="override a setting, as in train.steps=100",
+  )
+  evaluate = add(
+    "eval", eval_command, "run a run's evaluations", "mdm eval runs/reader"
+  )
+  evaluate.add_argument("run_folder", metavar="RUN")
+  evaluate.add_argument("--step", type=int, help="checkpoint (default: newest)")
+  evaluate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  claim = add(
+    "claim",
+    claim_command,
+    "train A against B with seeds and compare",
+    "mdm claim configs/claims/mdiff4str.py --workdir runs/claim",
+  )
+  claim.add_argument("config", help="a claim's file")
+  claim.add_argument("--workdir", required=True, help="folder of its runs")
+  claim.add_argument("--seeds", type=int, help="number of seeds")
+  claim.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+
+
+def train_command(args: argparse.Namespace) -> int:
+  """`mdm train`."""
+  from mdm import api
+
+  outcome = api.train(args.config, args.workdir, overrides=args.set)
+  step = int(outcome.state.step)
+  if outcome.stopped is not None:
+    print(f"stopped and saved at step {step}; the same command resumes.")
+    return 130 if outcome.stopped == signal.SIGINT else 0
+  print(f"done: {step} steps in {args.workdir}")
+  print_numbers(outcome.metrics)
+  times = outcome.times
+  print(
+    f"wall {times['time/wall_s']:.1f} s: "
+    + ", ".join(
+      f"{k[5:-2]} {v:.1f}"
+      for k, v in times.items()
+      if k.endswith("_s") and k != "time/wall_s"
+    )
+    + f"; goodput {100 * times['time/goodput']:.0f}%"
+  )
+  write_result(args, {"step": step, "metrics": outcome.metrics, "times": times})
+  return 0
+
+
+def eval_command(args: argparse.Namespace) -> None:
+  """`mdm eval`."""
+  from mdm import api
+
+  numbers = api.evaluate(args.run_folder, step=args.step, overrides=args.set)
+  print_numbers(numbers)
+  write_result(args, numbers)
+
+
+def claim_command(args: argparse.Namespace) -> None:
+  """`mdm claim`."""
+  from mdm import api
+
+  report = api.claim(args.config, args.workdir, seeds=args.seeds, overrides=args.set)
+  print(report.text)
+  write_result(args, report.results)
