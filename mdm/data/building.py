@@ -16,14 +16,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mdm.data.settings import DataSettings
+from mdm.data.settings import WordSettings
 
 MANIFEST = "checksums.json"
 CHECKED_BYTES = 4 << 30  # larger data sets are checked by length alone, to open at once
 
 
 def prepare(
-  settings: DataSettings,
+  settings: WordSettings,
   *,
   force: bool = False,
   progress: bool = False,
@@ -50,7 +50,7 @@ def prepare(
   return folder
 
 
-def make_builder(settings: DataSettings, num_workers: int | None = None) -> Any:
+def make_builder(settings: WordSettings, num_workers: int | None = None) -> Any:
   """The TFDS builder of the settings; imports TFDS."""
   home = str(settings.home())
   logging.getLogger("absl").addFilter(_drop_custom)
@@ -66,7 +66,7 @@ def make_builder(settings: DataSettings, num_workers: int | None = None) -> Any:
   return iiit5k.Iiit5k(data_dir=home, file_format="array_record")
 
 
-def open_builder(settings: DataSettings) -> Any:
+def open_builder(settings: WordSettings) -> Any:
   """The builder of a data set that is there and whole.
 
   Raises:
@@ -111,7 +111,7 @@ def check_files(folder: pathlib.Path, command: str) -> None:
       )
 
 
-def _build(builder: Any, settings: DataSettings, progress: bool) -> None:
+def _build(builder: Any, settings: WordSettings, progress: bool) -> None:
   """Runs the TFDS builder, without any network address."""
   import tensorflow_datasets as tfds
 

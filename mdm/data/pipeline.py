@@ -18,7 +18,6 @@ import grain
 import numpy as np
 from jaxtyping import Int
 
-from mdm.data.augment import augment
 from mdm.data.datasets import Dataset
 
 Batch = dict[str, np.ndarray]
@@ -91,12 +90,7 @@ class TrainBatches(Iterator[Batch]):
   def batch_at(self, step: int) -> Batch:
     """The rows of batch `step` that fall to this process."""
     places = self._plan.places(step)
-    found = self._dataset.fetch(self._plan.numbers(step))
-    settings = self._dataset.settings
-    if settings.augment:
-      found["image"] = augment(
-        found["image"], places, seed=self._plan.seed, strength=settings.augment
-      )
+    found = self._dataset.draw(self._plan.numbers(step), places, self._plan.seed)
     found["index"] = (places % (1 << 31)).astype(np.int32)
     found["weight"] = np.ones(len(places), np.float32)
     return found
@@ -123,7 +117,7 @@ def train_batches(
     batch: examples over all processes.
     process: which of `num_processes` equal parts of each batch to give.
     threads: how many read ahead; 0 reads when asked; None chooses: ahead only where
-      records must be decoded.
+      records must be decoded or changed.
 
   Raises:
     ValueError: the batch does not divide by the processes.
@@ -132,7 +126,7 @@ def train_batches(
     dataset, seed=seed, batch=batch, process=process, num_processes=num_processes
   )
   if threads is None:
-    threads = 0 if dataset.is_in_memory and not dataset.settings.augment else 2
+    threads = 0 if dataset.is_in_memory else 2
   return TrainBatches(dataset, plan, start, threads)
 
 
@@ -183,7 +177,7 @@ def _order(count: int, seed: int, local: int) -> grain.MapDataset:
 
 
 def _group(dataset: Dataset) -> dict[tuple[int, ...], np.ndarray]:
-  """Record numbers by the shape of their images, in the order of the shapes."""
+  """Record numbers by shape, in the order of the shapes; one group without shapes."""
   if dataset.shapes is None:
     return {(): np.arange(len(dataset))}
   shapes = sorted({(int(rows), int(columns)) for rows, columns in dataset.shapes})

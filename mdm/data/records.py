@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from mdm.data import building, images
-from mdm.data.settings import DataSettings
+from mdm.data.settings import WordSettings
 
 Record = tuple[bytes, str]  # encoded image, text
 
@@ -25,7 +25,7 @@ class Records(Protocol):
     ...
 
 
-def open_records(settings: DataSettings, split: str) -> Records:
+def open_records(settings: WordSettings, split: str) -> Records:
   """The records of a split.
 
   Raises:
@@ -45,7 +45,7 @@ def read_all(records: Records, chunk: int = 1024) -> Iterator[Record]:
 class TfdsRecords:
   """A split of a built data set; "a+b" joins two splits."""
 
-  def __init__(self, settings: DataSettings, split: str) -> None:
+  def __init__(self, settings: WordSettings, split: str) -> None:
     builder = building.open_builder(settings)
     import tensorflow_datasets as tfds
 
@@ -91,7 +91,7 @@ class FolderRecords:
   Without labels every text is empty: the images can be read, not scored.
   """
 
-  def __init__(self, settings: DataSettings) -> None:
+  def __init__(self, settings: WordSettings) -> None:
     if (
       settings.folder is None or not pathlib.Path(settings.folder).expanduser().is_dir()
     ):

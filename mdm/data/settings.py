@@ -1,4 +1,8 @@
-"""The keys of `config.data`: types, defaults, and which of them make a new data set."""
+"""The keys of `config.data`: types, defaults, and which of them make a new data set.
+
+Every family of data sets has a settings class of its own; `data.name` chooses it
+(datasets.py). This file holds what all families share, and the settings of word images.
+"""
 
 import dataclasses
 import difflib
@@ -9,7 +13,7 @@ import pathlib
 import shlex
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from mdm.data.rendering import RenderSettings
 
@@ -21,11 +25,41 @@ RENDER_KEYS = (
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-  """What to read and how to hand it out.
+  """What every family has: which data set, and where it is built.
+
+  Attributes:
+    name: the data set, one of `datasets.available()`.
+    data_dir: where data sets are built; None for $MDM_DATA_HOME or ~/.cache/mdm/data.
+    BUILD_KEYS: the keys that shape what is built.
+  """
+
+  BUILD_KEYS: ClassVar[tuple[str, ...]] = ()
+
+  name: str
+  data_dir: str | None = None
+
+  def home(self) -> pathlib.Path:
+    """Where data sets are built."""
+    place = self.data_dir or os.environ.get("MDM_DATA_HOME") or "~/.cache/mdm/data"
+    return pathlib.Path(place).expanduser()
+
+  def build_command(self, *, force: bool = False) -> str:
+    """The command that builds this very data set, anew if `force`."""
+    keys = ("data_dir", *self.BUILD_KEYS)
+    options = [
+      f" --set {shlex.quote(f'data.{field.name}={getattr(self, field.name)}')}"
+      for field in dataclasses.fields(self)
+      if field.name in keys and getattr(self, field.name) != field.default
+    ]
+    return f"mdm data build {self.name}{' --force' * force}{''.join(options)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class WordSettings(DataSettings):
+  """Images of words: what to read and how to hand it out.
 
   Attributes:
     name: "rendered_words", "iiit5k" or "folder".
-    data_dir: where data sets are built; None for $MDM_DATA_HOME or ~/.cache/mdm/data.
     charset: "printable", "alnum" or a dictionary file (data/charset.py).
     canvas: positions of a text, EOS included.
     image_size: rows and columns.
@@ -46,8 +80,9 @@ class DataSettings:
     labels: for folder, a file with lines "NAME TEXT"; None for labels.txt, if there.
   """
 
+  BUILD_KEYS: ClassVar[tuple[str, ...]] = ("manual_dir", *RENDER_KEYS)
+
   name: str = "rendered_words"
-  data_dir: str | None = None
   charset: str = "alnum"
   canvas: int = 26
   image_size: tuple[int, ...] = (32, 96)
@@ -98,21 +133,6 @@ class DataSettings:
     rows, columns = self.image_size
     return RenderSettings((rows, columns), self.channels, self.strength, self.case)
 
-  def home(self) -> pathlib.Path:
-    """Where data sets are built."""
-    place = self.data_dir or os.environ.get("MDM_DATA_HOME") or "~/.cache/mdm/data"
-    return pathlib.Path(place).expanduser()
-
-  def build_command(self, *, force: bool = False) -> str:
-    """The command that builds this very data set, anew if `force`."""
-    keys = {"data_dir", "manual_dir", *RENDER_KEYS}
-    options = [
-      f" --set {shlex.quote(f'data.{field.name}={getattr(self, field.name)}')}"
-      for field in dataclasses.fields(self)
-      if field.name in keys and getattr(self, field.name) != field.default
-    ]
-    return f"mdm data build {self.name}{' --force' * force}{''.join(options)}"
-
   def render_name(self) -> str:
     """A folder name that differs whenever a key that shapes the images differs."""
     chosen = {key: getattr(self, key) for key in RENDER_KEYS}
@@ -121,24 +141,27 @@ class DataSettings:
     return f"{size}-{self.num_train}-{digest[:8]}"
 
 
-def read_settings(section: Mapping[str, Any]) -> DataSettings:
-  """The settings of a config section; lists become tuples.
+Settings = TypeVar("Settings", bound=DataSettings)
+
+
+def read_section(kind: type[Settings], section: Mapping[str, Any]) -> Settings:
+  """A family's settings from a config section; lists become tuples.
 
   Raises:
     ValueError: an unknown key, a wrong type or a value out of range.
   """
-  known = [field.name for field in dataclasses.fields(DataSettings)]
+  known = [field.name for field in dataclasses.fields(kind)]
   for key in section:
     if key not in known:
       near = difflib.get_close_matches(key, known, n=1)
       hint = f"did you mean data.{near[0]}?" if near else f"known: {', '.join(known)}."
       raise ValueError(f"data.{key} is no setting of the data; {hint}")
-  return DataSettings(**{key: _read_value(key, section[key]) for key in section})
+  return kind(**{key: _read_value(kind, key, section[key]) for key in section})
 
 
-def _read_value(name: str, value: Any) -> Any:
+def _read_value(kind: type, name: str, value: Any) -> Any:
   """The value as the type its field declares; ValueError where it is of another."""
-  hint = typing.get_type_hints(DataSettings)[name]
+  hint = typing.get_type_hints(kind)[name]
   if typing.get_origin(hint) is tuple:
     options: tuple[type, ...] = (tuple,)
     value = tuple(value) if isinstance(value, list) else value

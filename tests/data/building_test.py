@@ -11,8 +11,8 @@ import time
 import pytest
 
 from mdm.data import building, datasets
+from mdm.data.datasets import read_settings
 from mdm.data.records import open_records
-from mdm.data.settings import read_settings
 
 
 def options(tmp_path, **changes):
@@ -78,7 +78,7 @@ def test_an_interrupted_build_leaves_nothing_that_counts_as_built(tmp_path, sign
   settings = options(tmp_path, num_train=100_000)
   code = (  # a background job of a shell starts with ctrl-C ignored
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from mdm.data import building; from mdm.data.settings import read_settings;"
+    "from mdm.data import building; from mdm.data.datasets import read_settings;"
     f"building.prepare(read_settings({{'data_dir': {str(tmp_path)!r}, "
     "'num_train': 100_000, 'num_test': 2, 'num_words': 300}), num_workers=2)"
   )

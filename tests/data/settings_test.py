@@ -1,10 +1,10 @@
 import pytest
 
-from mdm.data.settings import RENDER_KEYS, DataSettings, read_settings
+from mdm.data.settings import RENDER_KEYS, WordSettings, read_section
 
 
 def test_lists_of_a_config_file_are_taken_as_tuples():
-  assert read_settings({"image_size": [48, 144]}).image_size == (48, 144)
+  assert read_section(WordSettings, {"image_size": [48, 144]}).image_size == (48, 144)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_lists_of_a_config_file_are_taken_as_tuples():
 )
 def test_each_wrong_value_is_refused_by_name_rule_and_remedy(section, message):
   with pytest.raises(ValueError, match=message):
-    read_settings(section)
+    read_section(WordSettings, section)
 
 
 def test_every_key_that_shapes_images_changes_the_folder():
@@ -35,29 +35,29 @@ def test_every_key_that_shapes_images_changes_the_folder():
     "fonts_dir": "x", "system_fonts": True, "seed": 1,
   }  # fmt: skip
   assert set(other) == set(RENDER_KEYS)
-  names = {DataSettings(**{key: value}).render_name() for key, value in other.items()}
-  assert len(names | {DataSettings().render_name()}) == len(RENDER_KEYS) + 1
+  names = {WordSettings(**{key: value}).render_name() for key, value in other.items()}
+  assert len(names | {WordSettings().render_name()}) == len(RENDER_KEYS) + 1
 
 
 def test_keys_that_only_read_leave_the_folder():
-  read = DataSettings(canvas=20, augment=0.5, charset="printable", data_dir="x")
-  assert read.render_name() == DataSettings().render_name()
+  read = WordSettings(canvas=20, augment=0.5, charset="printable", data_dir="x")
+  assert read.render_name() == WordSettings().render_name()
 
 
 def test_data_are_built_where_the_environment_says(monkeypatch, tmp_path):
   monkeypatch.setenv("MDM_DATA_HOME", str(tmp_path))
-  assert DataSettings().home() == tmp_path
-  assert str(DataSettings(data_dir="/x").home()) == "/x"
+  assert WordSettings().home() == tmp_path
+  assert str(WordSettings(data_dir="/x").home()) == "/x"
   monkeypatch.delenv("MDM_DATA_HOME")
-  assert DataSettings().home().parts[-3:] == (".cache", "mdm", "data")
+  assert WordSettings().home().parts[-3:] == (".cache", "mdm", "data")
 
 
 def test_build_command_names_every_key_that_shapes_the_data():
-  settings = DataSettings(
+  settings = WordSettings(
     num_train=7, image_size=(16, 48), data_dir="/a b", augment=0.5, canvas=13
   )
   assert settings.build_command() == (
     "mdm data build rendered_words --set 'data.data_dir=/a b' "
     "--set 'data.image_size=(16, 48)' --set data.num_train=7"
   )
-  assert DataSettings().build_command() == "mdm data build rendered_words"
+  assert WordSettings().build_command() == "mdm data build rendered_words"

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from mdm.data.rendered import RenderJob, make_jobs
-from mdm.data.settings import DataSettings
+from mdm.data.settings import WordSettings
 from mdm.data.workers import parallel_map
 
 
@@ -15,12 +15,12 @@ from mdm.data.workers import parallel_map
 class RenderedWordsConfig(tfds.core.BuilderConfig):
   """A configuration named after everything that shapes the images."""
 
-  settings: DataSettings = dataclasses.field(default_factory=DataSettings)
+  settings: WordSettings = dataclasses.field(default_factory=WordSettings)
   num_workers: int | None = None
 
 
 def make_config(
-  settings: DataSettings, num_workers: int | None = None
+  settings: WordSettings, num_workers: int | None = None
 ) -> RenderedWordsConfig:
   """The configuration of these settings."""
   return RenderedWordsConfig(
