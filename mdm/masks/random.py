@@ -36,7 +36,13 @@ def mask_exact(
     rounding: what a share that is no whole number becomes: "nearest" (halves go up),
       "down" or "up".
   """
-  count = count_hidden(valid, ratio, rounding=rounding)
+  return mask_count(keys, valid, count_hidden(valid, ratio, rounding=rounding))
+
+
+def mask_count(
+  keys: Key[Array, "b"], valid: Bool[Array, "b n"], count: Int[Array, "b"]
+) -> Bool[Array, "b n"]:
+  """Hides exactly `count` valid positions of each row, or all if there are fewer."""
   noise = jnp.where(valid, uniform_rows(keys, valid.shape[1]), jnp.inf)
   rank = jnp.argsort(jnp.argsort(noise, axis=-1), axis=-1)  # b n
   return valid & (rank < count[:, None])

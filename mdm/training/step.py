@@ -81,7 +81,13 @@ def compile_train_step(
 def accumulate_gradients(
   method: Method, state: State, batch: Batch, settings: StepSettings
 ) -> tuple[PyTree, dict[str, Mean], PyTree]:
-  """Gradient of the objective over all micro-batches, its means, new collections."""
+  """Gradient of the objective over all micro-batches, its means, new collections.
+
+  The method's batch also tells the `step` and, as `examples`, the rows of the whole
+  step over micro-batches and devices.
+  """
+  rows = next(iter(batch.values())).shape[0]
+  batch = batch | {"examples": jnp.asarray(rows, jnp.int32)}
   if settings.accumulate == 1:
     keys = stream_keys(settings.seed, state.step)
     return _gradient(method, state, state.collections, batch, keys, {})
@@ -152,11 +158,14 @@ def terms_of(means: Mapping[str, Mean]) -> list[tuple[str, Mean]]:
 def split_batch(batch: Batch, count: int) -> Batch:
   """A batch as `count` micro-batches along a new first axis: row i goes to i % count.
 
-  Taking every count-th row keeps each device's rows where they are.
+  Taking every count-th row keeps each device's rows where they are. A scalar goes to
+  every micro-batch.
   """
 
   def cut(x: jax.Array) -> jax.Array:
     """One array's rows."""
+    if x.ndim == 0:
+      return jnp.broadcast_to(x, (count,))
     rows = x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
