@@ -7,13 +7,12 @@ as lying after it and commits nothing; the mean over no position is 0, not 0/0; 
 stops by itself and not with its batch; random commits follow each row's key.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mdm.decoding.reader import Decoded, Reader
 from mdm.decoding.reveal import Pass, reveal
-from mdm.masks.keys import uniform_rows
+from mdm.masks.keys import fold_keys, uniform_rows
 
 
 def decode_confident(
@@ -50,8 +49,7 @@ def decode_random(
 
   def half(seen: Pass) -> Bool[Array, "b n"]:
     """Each valid position with probability 1/2."""
-    step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, seen.step)
-    return seen.valid & (uniform_rows(step_keys, n) > 0.5)
+    return seen.valid & (uniform_rows(fold_keys(keys, seen.step), n) > 0.5)
 
   return reveal(reader, canvas, half, num_steps=num_steps)
 

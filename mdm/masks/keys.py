@@ -14,6 +14,11 @@ def example_keys(key: Key[Array, ""], index: Int[Array, "b"]) -> Key[Array, "b"]
   return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
 
 
+def fold_keys(keys: Key[Array, "b"], number: Int[Array, ""] | int) -> Key[Array, "b"]:
+  """Folds every row's key with the same number, such as that of a pass."""
+  return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+
+
 def copy_keys(keys: Key[Array, "b"], copies: int) -> Key[Array, "b r"]:
   """One key per copy of each example; copy 0 is the same however many there are."""
   fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))

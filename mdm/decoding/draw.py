@@ -1,0 +1,124 @@
+"""Random choices for samplers: classes, coins, temperature, top-p, all in float32.
+
+A Gumbel draw from one 23-bit number never exceeds 16.6, so that events rarer than about
+1e-7 never happen: sampling then acts as at a lower temperature, with better likelihood
+and less diversity. Here every draw takes two such numbers, which moves the limit to
+about 1e-14 without float64. A class is drawn in two stages, first one of about sqrt(v)
+groups, then one of its members: exact as well, with 2 sqrt(v) noise numbers, not v.
+
+Source: *Masked Diffusion Models are Secretly Time-Agnostic Masked Models*, 2024, on the
+numerical precision of Gumbel draws; *The Curious Case of Neural Text Degeneration*,
+Holtzman et al., 2020, section 3.1 (top-p).
+Differences: the published samplers compute in float64; top-p is found by bisection, as
+in github google-deepmind/md4, where others sort, and keeps every class that ties with
+the last one it needs.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from mdm.masks.keys import split_keys
+
+
+def draw_tokens(
+  keys: Key[Array, "b"],
+  logits: Float[Array, "b n v"],
+  *,
+  temperature: float = 1.0,
+  top_p: float = 1.0,
+) -> Int[Array, "b n"]:
+  """Draws a class for each position: softmax(logits / temperature), cut to `top_p`.
+
+  Args:
+    keys: one per row.
+    logits: -inf excludes a class; each position needs a finite one.
+    temperature: 0 takes the likeliest class.
+    top_p: in (0, 1]; 1 keeps all classes.
+  """
+  if temperature == 0:
+    return jnp.argmax(logits, axis=-1)
+  return _draw_classes(keys, adjust_logits(logits, temperature, top_p))
+
+
+def adjust_logits(
+  logits: Float[Array, "*dims v"], temperature: float, top_p: float
+) -> Float[Array, "*dims v"]:
+  """Logits of what `draw_tokens` draws from; at temperature 0 they stay as they are."""
+  if temperature not in (0, 1):
+    logits = logits / temperature
+  return logits if top_p == 1 or temperature == 0 else keep_top_p(logits, top_p)
+
+
+def keep_top_p(
+  logits: Float[Array, "*dims v"], top_p: float
+) -> Float[Array, "*dims v"]:
+  """Excludes all but the fewest likeliest classes that reach probability `top_p`.
+
+  The likeliest class always stays. The smallest probability to keep is found bit by
+  bit: as integers, positive floats keep their order.
+  """
+  probs = jax.nn.softmax(logits, axis=-1)
+  bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
+  too_high = bits.max(axis=-1, keepdims=True) + 1
+
+  def halve(
+    _: int, ends: tuple[Int[Array, "*dims 1"], Int[Array, "*dims 1"]]
+  ) -> tuple[Int[Array, "*dims 1"], Int[Array, "*dims 1"]]:
+    """Keeps the half in which the kept probability falls below top_p."""
+    low, high = ends
+    middle = low + (high - low) // 2
+    kept = jnp.where(bits >= middle, probs, 0.0).sum(axis=-1, keepdims=True)
+    is_enough = kept >= top_p
+    return jnp.where(is_enough, middle, low), jnp.where(is_enough, high, middle)
+
+  start = (jnp.zeros_like(too_high), too_high)
+  least, _ = jax.lax.fori_loop(0, 31, halve, start)
+  return jnp.where(bits >= least, logits, -jnp.inf)
+
+
+def token_probs(
+  logits: Float[Array, "b n v"], tokens: Int[Array, "b n"]
+) -> Float[Array, "b n"]:
+  """Softmax probability of one class at each position."""
+  chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]  # b n
+  return jnp.exp(chosen - jax.nn.logsumexp(logits, axis=-1))
+
+
+def flip_coins(keys: Key[Array, "b"], prob: Float[Array, "b n"]) -> Bool[Array, "b n"]:
+  """True with probability `prob` at each position, each row from its own key."""
+  flip = lambda key, p: jax.random.bernoulli(key, p, mode="high")  # noqa: E731
+  return jax.vmap(flip)(keys, prob)
+
+
+def exclude_classes(
+  logits: Float[Array, "b n v"], ids: tuple[int, ...]
+) -> Float[Array, "b n v"]:
+  """Sets the logits of some classes to -inf."""
+  return logits.at[..., jnp.asarray(ids)].set(-jnp.inf) if ids else logits
+
+
+def _draw_classes(
+  keys: Key[Array, "b"], logits: Float[Array, "b n v"]
+) -> Int[Array, "b n"]:
+  """One class per position in proportion to exp(logits), by groups."""
+  v = logits.shape[-1]
+  size = math.isqrt(v - 1) + 1
+  groups = -(-v // size)
+  rest = [(0, 0), (0, 0), (0, groups * size - v)]
+  padded = jnp.pad(logits, rest, constant_values=-jnp.inf)
+  members = padded.reshape(*logits.shape[:-1], groups, size)  # b n groups size
+  group_key, member_key = split_keys(keys, 2)
+  group = _gumbel_max(group_key, jax.nn.logsumexp(members, axis=-1))  # b n
+  chosen = jnp.take_along_axis(members, group[..., None, None], axis=-2)
+  return group * size + _gumbel_max(member_key, chosen[..., 0, :])
+
+
+def _gumbel_max(
+  keys: Key[Array, "b"], logits: Float[Array, "b n k"]
+) -> Int[Array, "b n"]:
+  """One of k classes per position in proportion to exp(logits)."""
+  noise = lambda key: jax.random.gumbel(key, logits.shape[1:], mode="high")  # noqa: E731
+  return jnp.argmax(logits + jax.vmap(noise)(keys), axis=-1)
