@@ -7,13 +7,13 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFilter, ImageFont
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=4_096)
 def open_font(path: str, size: int) -> ImageFont.FreeTypeFont:
   """The open font; reading the file takes longer than drawing a word."""
   return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
-@functools.lru_cache(maxsize=32_768)
+@functools.lru_cache(maxsize=131_072)
 def draw_glyph(
   path: str, size: int, character: str
 ) -> tuple[UInt8[np.ndarray, "y x"], int, int, float]:
@@ -23,6 +23,19 @@ def draw_glyph(
   width, height = mask.size
   drawing = np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
   return drawing, round(left), round(top), font.getlength(character)
+
+
+def drawable(text: str, path: str) -> str:
+  """The text without characters for which the font has no glyph."""
+  return "".join(c for c in text if _has_glyph(path, c))
+
+
+@functools.lru_cache(maxsize=262_144)
+def _has_glyph(path: str, character: str) -> bool:
+  """Whether a character is drawn, and not as the font's placeholder."""
+  font = open_font(path, 24)
+  mask = font.getmask(character)
+  return mask.getbbox() is not None and bytes(mask) != bytes(font.getmask("\uffff"))
 
 
 def draw_word(

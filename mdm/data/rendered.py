@@ -20,7 +20,10 @@ import numpy as np
 from PIL import Image
 
 from mdm.data.fonts import Font, find_fonts, split_fonts
+from mdm.data.glyphs import drawable
 from mdm.data.rendering import RenderSettings, choose_font, render, vary_case
+from mdm.data.scenes import render_scene
+from mdm.data.signs import draw_sign
 from mdm.data.words import load_words, split_words
 
 SPLITS = ("train", "test", "test_words", "test_fonts")
@@ -35,6 +38,7 @@ class RenderJob:
   words: tuple[str, ...]
   fonts: tuple[Font, ...]
   settings: RenderSettings
+  max_len: int = 25
 
 
 def make_jobs(
@@ -66,7 +70,7 @@ def make_jobs(
     "test_fonts": (train_words, test_fonts),
   }
   return {
-    split: RenderJob(seed, split, words, fonts, settings)
+    split: RenderJob(seed, split, words, fonts, settings, max_len)
     for split, (words, fonts) in parts.items()
   }
 
@@ -76,17 +80,26 @@ def renderer(job: RenderJob) -> Callable[[int], dict[str, Any]]:
   families = [
     list(styles) for _, styles in itertools.groupby(job.fonts, lambda f: f.family)
   ]
-  split = SPLITS.index(job.split)
+  settings, split = job.settings, SPLITS.index(job.split)
   order = np.random.default_rng((job.seed, split)).permutation(len(job.words))
+
+  def draw_text(rng: np.random.Generator, index: int) -> str:
+    """A sign, or a word; every word comes before one comes again."""
+    if settings.texts == "signs":
+      return draw_sign(rng, job.words, max_len=job.max_len)
+    return vary_case(rng, job.words[order[index % len(order)]], settings.case)
 
   def make(index: int) -> dict[str, Any]:
     """One record."""
     rng = np.random.default_rng((job.seed, split, index))
-    # Every word comes before one comes again.
-    word = job.words[order[index % len(order)]]
-    text = vary_case(rng, word, job.settings.case)
+    text = draw_text(rng, index)
     font = choose_font(rng, families)
-    pixels = render(rng, text, font, job.settings)
+    if settings.texts == "signs":
+      text = drawable(text, font.path) or job.words[index % len(job.words)]
+    if settings.style == "scene":
+      pixels = render_scene(rng, text, font, settings, job.words)
+    else:
+      pixels = render(rng, text, font, settings)
     return {"image": encode_png(pixels), "text": text, "font": font.style}
 
   return make

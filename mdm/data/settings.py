@@ -18,8 +18,9 @@ from typing import Any, ClassVar, TypeVar
 from mdm.data.rendering import RenderSettings
 
 RENDER_KEYS = (
-  "image_size", "channels", "strength", "case", "num_train", "num_test", "min_len",
-  "max_len", "num_words", "fonts_dir", "system_fonts", "seed",
+  "image_size", "channels", "strength", "case", "style", "texts", "num_train",
+  "num_test", "min_len", "max_len", "num_words", "fonts_dir", "system_fonts",
+  "photos_dir", "seed",
 )  # fmt: skip
 
 
@@ -72,8 +73,11 @@ class WordSettings(DataSettings):
     num_words: how many of the most frequent words are used.
     strength: 0 clean print to 1 hard photographs.
     case: "lower", or "mixed" for capitals as well.
+    style: "print", or "scene" for crops of photographs (data/scenes.py).
+    texts: "words", or "signs": any case, numbers, punctuation (data/signs.py).
     fonts_dir: a folder of fonts besides those of installed packages.
     system_fonts: use the operating system's fonts too.
+    photos_dir: a folder of photographs for the grounds of scenes.
     seed: of rendering, and of which words and fonts are held out.
     manual_dir: for iiit5k, the folder with iiit5k_train.tar.xz or its contents.
     folder: for folder, where the images are.
@@ -97,8 +101,11 @@ class WordSettings(DataSettings):
   num_words: int = 40_000
   strength: float = 0.7
   case: str = "lower"
+  style: str = "print"
+  texts: str = "words"
   fonts_dir: str | None = None
   system_fonts: bool = False
+  photos_dir: str | None = None
   seed: int = 0
   manual_dir: str | None = None
   folder: str | None = None
@@ -131,7 +138,15 @@ class WordSettings(DataSettings):
   def render_settings(self) -> RenderSettings:
     """The part that `render` sees."""
     rows, columns = self.image_size
-    return RenderSettings((rows, columns), self.channels, self.strength, self.case)
+    return RenderSettings(
+      (rows, columns),
+      self.channels,
+      self.strength,
+      self.case,
+      self.style,
+      self.texts,
+      self.photos_dir,
+    )
 
   def render_name(self) -> str:
     """A folder name that differs whenever a key that shapes the images differs."""

@@ -90,6 +90,8 @@ def test_different_words_give_different_images():
     ({"channels": 2}, "channels = 2"),
     ({"image_size": (4, 96)}, "image_size"),
     ({"case": "upper"}, "case = 'upper'"),
+    ({"style": "film"}, "style = 'film'"),
+    ({"texts": "poems"}, "texts = 'poems'"),
   ],
 )
 def test_settings_out_of_range_are_refused(options, message):
