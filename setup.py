@@ -49,6 +49,7 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=find_packages(include=["mdm", "mdm.*"]),
+  package_data={"mdm.pretrained": ["*/*"]},
   install_requires=[
     "jax>=0.10.2,<0.13",
     "flax>=0.12.8",
@@ -59,6 +60,7 @@ setup(
     "jaxtyping>=0.3",
     "numpy>=2.0",
     "pillow>=11.0",
+    "safetensors>=0.5",
   ],
   extras_require={
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],

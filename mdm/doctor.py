@@ -8,12 +8,16 @@ import shutil
 from typing import Any
 
 NEEDED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain",
-          "ml_collections", "jaxtyping", "numpy", "pillow")  # fmt: skip
+          "ml_collections", "jaxtyping", "numpy", "pillow", "safetensors")  # fmt: skip
 OPTIONAL = {
   "tensorflow-datasets": ("builds and reads data sets", 'pip install "mdm[data]"'),
   "importlib_resources": ("tensorflow-datasets needs it", 'pip install "mdm[data]"'),
   "wordfreq": ("words to render", 'pip install "mdm[data]"'),
   "matplotlib": ("fonts to render with", 'pip install "mdm[data]"'),
+  "rapidocr-onnxruntime": (
+    "a reader to compare with in `mdm bench reader`",
+    "pip install rapidocr-onnxruntime",
+  ),
   "tensorboardX": ("metrics in TensorBoard", "pip install tensorboardX"),
   "wandb": ("metrics in W&B", "pip install wandb, and set WANDB_PROJECT"),
   "libtpu": ("TPUs, and compiling for them", 'pip install "mdm[tpu]"'),

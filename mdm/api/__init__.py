@@ -1,6 +1,7 @@
 """The package in Python: train a config, evaluate a run, load it and read images."""
 
-from mdm.api.data import build_data, check_image, list_data, show_data
+from mdm.api.data import build_data, check_data, check_image, list_data, show_data
+from mdm.api.exporting import export
 from mdm.api.model import ImageLike, Model, Reading, load
 from mdm.api.reading import plot, predict
 from mdm.api.runs import (
@@ -20,9 +21,11 @@ __all__ = [
   "bench_rendering",
   "bench_step",
   "build_data",
+  "check_data",
   "check_image",
   "claim",
   "evaluate",
+  "export",
   "list_data",
   "load",
   "plot",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,12 +11,14 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
+from mdm.api import weights
 from mdm.decoding.reader import Decoded
 from mdm.evaluation.words import make_reader
 from mdm.methods.base import Method
-from mdm.training import build, config
+from mdm.training import build
 from mdm.training.checkpoint import open_checkpoints
 
+LEAST_CONTRAST = 8  # of 255 levels
 ImageLike = str | Path | np.ndarray | Image.Image
 
 
@@ -39,6 +41,10 @@ class Reading:
   steps: list[tuple[list[str], list[float]]] = dataclasses.field(repr=False)
   source: str = ""
   truth: str | None = None
+
+  def emptied(self) -> "Reading":
+    """The same with no text, for a picture that holds none."""
+    return dataclasses.replace(self, text="", confidence=1.0, characters=[])
 
   def to_json(self) -> dict[str, Any]:
     """The reading as plain types."""
@@ -98,14 +104,35 @@ class Model:
     many = list(images) if isinstance(images, list | tuple) else [images]
     pixels = [self.pixels(cast(ImageLike, image)) for image in many]
     read = self._reader(decoder, num_steps, final_reflect)
-    readings: list[Reading] = []
-    for first in range(0, len(pixels), batch):
-      rows = np.stack(pixels[first : first + batch])
-      short = -len(rows) % min(batch, 8)
-      padded = np.pad(rows, ((0, short), (0, 0), (0, 0), (0, 0)))
-      decoded = jax.device_get(read(self.variables, {"image": padded}))
-      readings += [self._reading(decoded, row) for row in range(len(rows))]
-    return readings
+    readings: dict[int, Reading] = {}
+    for numbers, rows in make_batches(pixels, batch):
+      decoded = jax.device_get(read(self.variables, {"image": rows}))
+      for row, number in enumerate(numbers):
+        found = self._reading(decoded, row)
+        readings[number] = found if has_ink(pixels[number]) else found.emptied()
+    return [readings[number] for number in range(len(pixels))]
+
+  def read(
+    self, images: Sequence[ImageLike], *, batch: int = 64, **settings: Any
+  ) -> list[str]:
+    """The texts alone, as `predict` reads them, without what led to them; quicker.
+
+    Args:
+      images: as for `predict`.
+      batch: images read at once.
+      settings: decoder, num_steps and final_reflect of `predict`.
+    """
+    read = self._tokens_reader(**settings)
+    pixels = [self.pixels(image) for image in images]
+    found = [
+      (numbers, read(self.variables, {"image": rows}))  # one batch computes while the
+      for numbers, rows in make_batches(pixels, batch)  # next is stacked
+    ]
+    texts: dict[int, str] = {}
+    for numbers, tokens in found:
+      decoded = np.asarray(tokens)
+      texts |= {n: self.charset.decode(decoded[row]) for row, n in enumerate(numbers)}
+    return [texts[n] if has_ink(pixels[n]) else "" for n in range(len(pixels))]
 
   def test_images(self, count: int) -> list[tuple[np.ndarray, str]]:
     """The first images of the run's test split, and their words."""
@@ -116,26 +143,37 @@ class Model:
     return [(record["image"], record["text"]) for record in records]
 
   def pixels(self, image: ImageLike) -> np.ndarray:
-    """An image as the model sees it: uint8 [y x c] of the config's size.
+    """An image as the model sees it: uint8 [y x c], stretched to the config's size.
+
+    Where the config has sizes by aspect ratio, the image's own ratio chooses.
 
     Raises:
       ValueError: it cannot be read or is empty.
     """
     from mdm.data import images
 
-    height, width = self.cfg.data.image_size
-    size, channels = (height, width), self.cfg.data.channels
-    if isinstance(image, np.ndarray):
-      return images.fit_pixels(image, size, channels)
+    data = self.cfg.data
+    channels = data.get("channels", 1)
     if isinstance(image, Image.Image):
-      return images.fit_picture(image, size, channels)
-    return images.read_image(image, image_size=size, channels=channels)
+      image = images.fit_picture(image, None, channels)
+    elif not isinstance(image, np.ndarray):
+      image = images.read_image(image, channels=channels)
+    height, width = data.image_size
+    if data.get("buckets") and min(image.shape[:2], default=0) > 0:
+      height, width = images.bucket_size(image.shape[1], image.shape[0])
+    return images.fit_pixels(image, (height, width), channels)
 
   @functools.cache  # noqa: B019  one compiled reader per setting, as long as the model
   def _reader(self, decoder: str, num_steps: int, final_reflect: bool) -> Any:
     return make_reader(
       self.method, decoder=decoder, num_steps=num_steps, final_reflect=final_reflect
     )
+
+  @functools.cache  # noqa: B019
+  def _tokens_reader(self, **settings: Any) -> Any:
+    """The same reader giving tokens alone, so that nothing else is computed."""
+    read = make_reader(self.method, **settings)
+    return jax.jit(lambda variables, batch: read(variables, batch).tokens)
 
   def _reading(self, decoded: Decoded, row: int) -> Reading:
     tokens, confidence = decoded.tokens[row], decoded.confidence[row]
@@ -163,21 +201,47 @@ class Model:
     return self.charset.characters[token - 1]
 
 
+def make_batches(
+  pixels: Sequence[np.ndarray], batch: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+  """Images of one shape at a time, up to `batch`: their numbers, and them stacked.
+
+  Short batches are filled with zeros to a multiple of eight, so that few shapes are
+  compiled.
+  """
+  shapes: dict[tuple[int, ...], list[int]] = {}
+  for number, image in enumerate(pixels):
+    shapes.setdefault(image.shape, []).append(number)
+  for numbers in shapes.values():
+    for first in range(0, len(numbers), batch):
+      chosen = numbers[first : first + batch]
+      rows = np.stack([pixels[number] for number in chosen])
+      short = -len(rows) % min(batch, 8)
+      yield chosen, np.pad(rows, ((0, short), (0, 0), (0, 0), (0, 0)))
+
+
+def has_ink(pixels: np.ndarray) -> bool:
+  """Whether anything could be written there: an even surface holds no word."""
+  return int(pixels.max()) - int(pixels.min()) >= LEAST_CONTRAST
+
+
 def load(run: str | Path, *, step: int | None = None) -> Model:
-  """The model of a run.
+  """The model of a run, of exported weights, or one that comes with mdm.
 
   Args:
-    run: the run's folder.
-    step: which checkpoint; None for the newest.
+    run: the run's folder, a folder that `mdm export` wrote, or a name as "reader".
+    step: which checkpoint of a run; None for the newest.
 
   Raises:
-    ValueError: no such run, or its checkpoint is missing or damaged.
+    ValueError: there is no such run or model, or its weights are missing, damaged or of
+      another model.
   """
-  folder = Path(run)
-  if not (folder / "config.json").is_file():
-    raise ValueError(f"{folder} is no run (it has no config.json); train one first.")
-  cfg = config.load(folder)
+  folder = weights.find_model(run)
+  cfg = weights.load_config(folder)
   method = build.build_method(cfg)
+  if weights.is_exported(folder):
+    variables, found = weights.read_variables(folder, cfg, method, step)
+    return Model(cfg, method, variables, found)
   checkpoints = open_checkpoints(folder, reads_only=True)
   try:
     variables, found = checkpoints.restore_variables(step)

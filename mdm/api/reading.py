@@ -14,7 +14,7 @@ def predict(
   """Reads images with a run's model.
 
   Args:
-    run: the run's folder.
+    run: the run's folder, or the name or folder of exported weights.
     images: what to read; if empty, the first `count` of the run's test split.
     count: how many test images.
     **settings: as for `Model.predict`.
@@ -34,7 +34,7 @@ def plot(
   """Draws how images are read, pass by pass, into a PNG file.
 
   Args:
-    run: the run's folder.
+    run: the run's folder, or the name or folder of exported weights.
     images: what to read; if empty, the first `count` of the run's test split.
     out: the picture's path.
     count: how many test images.

@@ -9,6 +9,7 @@ from typing import Any
 import ml_collections
 
 from mdm.api.model import load
+from mdm.api.weights import load_config
 from mdm.evaluation.base import make_evaluators
 from mdm.training import build, config, loop
 from mdm.training.feed import Feed
@@ -48,12 +49,12 @@ def evaluate(
   """All numbers of a run's evaluations.
 
   Args:
-    run: the run's folder.
+    run: the run's folder, or the name or folder of exported weights.
     step: which checkpoint; None for the newest.
     overrides: changes to `config.eval` or `config.data`.
   """
   model = load(run, step=step)
-  cfg = config.load(run, overrides)
+  cfg = load_config(run, overrides)
   numbers: dict[str, float] = {}
   for name, evaluator in make_evaluators(cfg, model.method).items():
     found = evaluator(model.variables)

@@ -1,4 +1,4 @@
-"""Commands of runs: train, eval, claim."""
+"""Commands of runs: train, eval, export, claim."""
 
 import argparse
 import signal
@@ -30,6 +30,24 @@ def add_commands(add: Any) -> None:
   evaluate.add_argument("run_folder", metavar="RUN")
   evaluate.add_argument("--step", type=int, help="checkpoint (default: newest)")
   evaluate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  export = add(
+    "export",
+    export_command,
+    "write a run's weights, config and card",
+    "mdm export runs/reader weights/reader --dtype bfloat16",
+  )
+  export.add_argument("run_folder", metavar="RUN")
+  export.add_argument("folder", metavar="DIR", help="folder to write")
+  export.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+  export.add_argument("--step", type=int, help="checkpoint (default: newest)")
+  export.add_argument(
+    "--metrics",
+    action="append",
+    default=[],
+    metavar="FILE",
+    help="what mdm bench reader --json FILE wrote, for the card",
+  )
+  export.add_argument("--force", action="store_true", help="replace files there")
   claim = add(
     "claim",
     claim_command,
@@ -74,6 +92,22 @@ def eval_command(args: argparse.Namespace) -> None:
   numbers = api.evaluate(args.run_folder, step=args.step, overrides=args.set)
   print_numbers(numbers)
   write_result(args, numbers)
+
+
+def export_command(args: argparse.Namespace) -> None:
+  """`mdm export`."""
+  from mdm import api
+
+  report = api.export(
+    args.run_folder,
+    args.folder,
+    dtype=args.dtype,
+    step=args.step,
+    metrics=args.metrics,
+    force=args.force,
+  )
+  print_numbers(report)
+  write_result(args, report)
 
 
 def claim_command(args: argparse.Namespace) -> None:

@@ -130,6 +130,15 @@ class Checkpoints:
     _check_fingerprints(record, found, path)
     return {"params": found[roots[0]], **found.get("collections", {})}, step
 
+  def record(self, step: int | None = None) -> dict[str, Any]:
+    """What was noted beside the state: step, config, versions, mesh, hardware, leaves.
+
+    Raises:
+      CheckpointError: there is no such checkpoint, or it is damaged.
+    """
+    step, path, _ = self._find(step)
+    return self._read(step, path, meta=ocp.args.JsonRestore())["meta"]
+
   def restore_newest_sound(self, target: State) -> State | None:
     """The newest checkpoint that is whole; damaged ones are set aside with a warning.
 

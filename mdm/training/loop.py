@@ -25,6 +25,7 @@ from mdm.training import build, settings, sharding
 from mdm.training.checkpoint import Checkpoints, open_checkpoints, versions
 from mdm.training.clock import Clock
 from mdm.training.feed import Feed, check_facts, make_feed
+from mdm.training.hardware import describe_hardware
 from mdm.training.optimizer import make_optimizer, make_schedule
 from mdm.training.plan import Plan, make_plan
 from mdm.training.progress import Progress
@@ -323,6 +324,7 @@ def save(run: Run, state: State) -> None:
         "config": run.cfg.to_dict(),
         "versions": versions(),
         "mesh": dict(run.mesh.shape),
+        "hardware": describe_hardware(),
       },
     )
 

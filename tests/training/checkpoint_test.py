@@ -282,15 +282,14 @@ def test_variables_are_read_without_their_optimiser(copied, final):
 
 def test_the_record_tells_where_a_checkpoint_comes_from(copied):
   run = rig.prepare(copied)
-  meta = run.checkpoints._read(
-    20, copied, meta=checkpoint.ocp.args.JsonRestore()
-  )["meta"]  # fmt: skip
+  meta = run.checkpoints.record()
   run.checkpoints.close()
   assert meta["step"] == 20
   assert meta["mesh"] == {"data": 8, "fsdp": 1, "tensor": 1}
   assert meta["config"]["train"]["batch"] == 16
   assert meta["versions"]["jax"] == jax.__version__
   assert set(meta["leaves"]) == set(leaf_paths(run.abstract_state))
+  assert "cores of" in meta["hardware"]
 
 
 def test_no_warning_is_silenced_for_good(tmp_path):

@@ -1,0 +1,115 @@
+"""Exports what a run learned: weights, a config without local paths, and a card."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+import mdm
+from mdm import pretrained
+from mdm.api.cards import make_card, read_results
+from mdm.api.weights import CHARSET, find_model, is_exported, load_config
+from mdm.interop import safetensors
+from mdm.masks.choices import check_choice
+from mdm.training import config
+from mdm.training.checkpoint import open_checkpoints
+
+DTYPES = ("float32", "bfloat16")
+CARD = "README.md"
+LOCAL_KEYS = ("folder", "labels")
+
+
+def export(
+  run: str | Path,
+  folder: str | Path,
+  *,
+  dtype: str = "float32",
+  step: int | None = None,
+  metrics: Sequence[str | Path] = (),
+  force: bool = False,
+) -> dict[str, Any]:
+  """Writes `model.safetensors`, `config.json` and the card `README.md` into a folder.
+
+  Args:
+    run: the run's folder.
+    folder: where to write; made if need be.
+    dtype: of the parameters, "float32" or "bfloat16"; running statistics stay float32.
+    step: which checkpoint; None for the newest.
+    metrics: files that `mdm bench reader --json FILE` wrote, for the card.
+    force: whether files that are there are replaced.
+
+  Returns:
+    The folder, the step, the number of parameters and the size in bytes.
+
+  Raises:
+    ValueError: no such run or checkpoint, an unknown dtype, a metrics file that is
+      none, or a folder that holds something while `force` is False.
+  """
+  source, folder = find_model(run), Path(folder)
+  _check_request(source, folder, dtype, force)
+  results = [read_results(path) for path in metrics]
+  cfg = load_config(source)
+  checkpoints = open_checkpoints(source, reads_only=True)
+  try:
+    variables, step = checkpoints.restore_variables(step)
+    record = checkpoints.record(step)
+  finally:
+    checkpoints.close()
+  variables["params"] = safetensors.cast_floats(variables["params"], dtype)
+
+  folder.mkdir(parents=True, exist_ok=True)
+  path = folder / pretrained.WEIGHTS
+  header = {"format": "mdm", "version": mdm.__version__, "step": str(step)}
+  safetensors.save_variables(variables, path, header)
+  count, size = _count(variables["params"]), path.stat().st_size
+  (folder / "config.json").write_text(config.to_json(portable_config(cfg, folder)))
+  weights = f"{count:,} parameters in {dtype}, {size / 1e6:.1f} MB"
+  card = make_card(folder.resolve().name, source, record, weights, results)
+  (folder / CARD).write_text(card.to_markdown())
+  return {"folder": str(folder), "step": step, "parameters": count, "bytes": size}
+
+
+def portable_config(
+  cfg: ml_collections.ConfigDict, folder: Path
+) -> ml_collections.ConfigDict:
+  """The config without this machine's paths; a dictionary file is copied to `folder`.
+
+  What is built or found elsewhere on another machine becomes null: the keys
+  `*_dir`, `folder` and `labels`, and any absolute path.
+  """
+  given = cfg.to_dict()
+  charset = given["data"].get("charset")
+  if charset and Path(charset).expanduser().is_file():
+    shutil.copyfile(Path(charset).expanduser(), folder / CHARSET)
+    given["data"]["charset"] = CHARSET
+
+  def strip(key: str, value: Any) -> Any:
+    """A value without paths, sections included."""
+    if isinstance(value, dict):
+      return {k: strip(k, v) for k, v in value.items()}
+    is_path = isinstance(value, str) and (os.path.isabs(value) or value[:1] == "~")
+    return None if is_path or key.endswith("_dir") or key in LOCAL_KEYS else value
+
+  return ml_collections.ConfigDict(strip("", given), type_safe=False)
+
+
+def _check_request(source: Path, folder: Path, dtype: str, force: bool) -> None:
+  """Raises ValueError for what cannot be exported, before anything is read."""
+  check_choice("dtype", dtype, DTYPES)
+  if is_exported(source):
+    raise ValueError(f"{source} is exported already; copy it, or name a run.")
+  if folder.is_file():
+    raise ValueError(f"{folder} is a file; name a folder to export to.")
+  if not force and folder.is_dir() and any(folder.iterdir()):
+    raise ValueError(
+      f"{folder} holds something already; name a new folder, or replace its files with "
+      "--force."
+    )
+
+
+def _count(params: Any) -> int:
+  return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,109 @@
+"""Weights apart from a run: where a name or folder leads, reading, and exporting.
+
+A folder of weights holds `model.safetensors`, `config.json` and a card, `README.md`. It
+knows no local path, so that it can be moved and shipped.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from mdm import pretrained
+from mdm.interop import safetensors
+from mdm.methods.base import Method
+from mdm.training import config
+from mdm.training.state import init_variables
+
+CHARSET = "charset.txt"
+
+
+def find_model(run: str | Path) -> Path:
+  """The folder of a run, of exported weights, or of a model that comes with mdm.
+
+  A folder wins over a model of the same name.
+
+  Raises:
+    ValueError: there is neither; the error lists the models that come with mdm.
+  """
+  folder = Path(run)
+  if (folder / "config.json").is_file():
+    return folder
+  return pretrained.find(str(run))
+
+
+def is_exported(folder: Path) -> bool:
+  """Whether a folder holds exported weights, not a run."""
+  return (folder / pretrained.WEIGHTS).is_file()
+
+
+def load_config(
+  run: str | Path, overrides: Iterable[str] = ()
+) -> ml_collections.ConfigDict:
+  """The config of a run or model; a dictionary file that came with it is found."""
+  folder = find_model(run)
+  cfg = config.load(folder, overrides)
+  if cfg.data.get("charset") == CHARSET and (folder / CHARSET).is_file():
+    cfg.data.charset = str(folder / CHARSET)
+  return cfg
+
+
+def read_variables(
+  folder: Path,
+  cfg: ml_collections.ConfigDict,
+  method: Method,
+  step: int | None = None,
+) -> tuple[dict[str, Any], int]:
+  """What the method learned, from exported weights, and the step they are of.
+
+  Nothing is compiled: names and shapes are compared with those the config gives.
+
+  Args:
+    folder: of the weights.
+    cfg: the config beside them.
+    method: the method that the config names.
+    step: the step that they must be of; None for any.
+
+  Raises:
+    ValueError: the file is missing, damaged, of another model or of another step.
+  """
+  path = folder / pretrained.WEIGHTS
+  variables, header = safetensors.load_variables(path, variable_shapes(cfg, method))
+  found = int(header.get("step", 0))
+  if step not in (None, found):
+    raise ValueError(
+      f"{path} is of step {found}, the only one; leave out --step {step}."
+    )
+  return variables, found
+
+
+def variable_shapes(cfg: ml_collections.ConfigDict, method: Method) -> dict[str, Any]:
+  """Shapes and dtypes of a method's variables, found without computing anything."""
+  import flax
+
+  def make() -> dict[str, Any]:
+    """Fresh variables without their axis names."""
+    return flax.core.meta.unbox(init_variables(method, example_batch(cfg), 0))
+
+  return dict(jax.eval_shape(make))
+
+
+def example_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.Array]:
+  """One example of zeros with every entry that the config's data may have."""
+  from mdm.data import datasets
+  from mdm.data.batch import TABLE
+
+  settings = datasets.read_settings(cfg.data.to_dict())
+  sizes = {"b": 1, "n": getattr(settings, "canvas", None)}
+  if hasattr(settings, "image_size"):
+    rows, columns = settings.image_size
+    sizes |= {"y": rows, "x": columns, "c": getattr(settings, "channels", 1)}
+  batch = {
+    name: jnp.zeros([sizes[axis] for axis in entry.axes.split()], entry.dtype)
+    for name, entry in TABLE.items()
+    if all(sizes.get(axis) for axis in entry.axes.split())
+  }
+  return batch | {"step": jnp.zeros((), jnp.int32)}

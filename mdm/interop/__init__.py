@@ -1,0 +1,1 @@
+"""What others read and write: weight files and model cards."""
