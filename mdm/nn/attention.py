@@ -16,14 +16,19 @@ from mdm.nn.layers import Initializer, Linear
 
 def attend(
   query: Float[Array, "b q h k"],
-  key: Float[Array, "b m h k"],
-  value: Float[Array, "b m h k"],
+  key: Float[Array, "b m g k"],
+  value: Float[Array, "b m g k"],
   visible: Bool[Array, "#b 1 #q m"] | None = None,
 ) -> Float[Array, "b q h k"]:
   """softmax(Q K^T / sqrt(k)) V for each head, over the visible keys only.
 
-  Scores and softmax are float32, whatever the dtype of the inputs.
+  Scores and softmax are float32, whatever the dtype of the inputs. Each of g heads of
+  keys and values serves h / g consecutive heads of queries.
+
+  Source: *GQA: Training Generalized Multi-Query Transformer Models*, 2023 (g < h).
   """
+  if shared := query.shape[2] // key.shape[2] - 1:
+    key, value = (jnp.repeat(x, shared + 1, axis=2) for x in (key, value))  # b m h k
   query = query * query.shape[-1] ** -0.5
   scores = jnp.einsum(
     "bqhk,bmhk->bhqm", query, key, preferred_element_type=jnp.float32

@@ -23,8 +23,10 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "gelu": functools.partial(jax.nn.gelu, approximate=False),
   "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
   "relu": jax.nn.relu,
+  "sigmoid": jax.nn.sigmoid,
   "silu": jax.nn.silu,
 }
+GATES = {"swiglu": "silu", "geglu": "gelu_tanh", "sigmoid-gated": "sigmoid"}
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
@@ -93,18 +95,41 @@ class LayerNorm(nn.Module):
   """
 
   epsilon: float = 1e-6
+  use_scale: bool = True
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: Float[Array, "*dims d"]) -> Float[Array, "*dims d"]:
     """Zero mean and unit variance, then a learned scale and shift."""
-    ones = named(nn.initializers.ones, "embed")
-    zeros = named(nn.initializers.zeros, "embed")
-    scale = self.param("scale", ones, x.shape[-1:])  # d
-    bias = self.param("bias", zeros, x.shape[-1:])  # d
     x32 = x.astype(jnp.float32)
     centred = x32 - x32.mean(-1, keepdims=True)
     variance = jnp.square(centred).mean(-1, keepdims=True)
-    y = centred * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
+    y = centred * jax.lax.rsqrt(variance + self.epsilon)
+    if self.use_scale:
+      y = y * self.param("scale", named(nn.initializers.ones, "embed"), x.shape[-1:])
+    if self.use_bias:
+      y = y + self.param("bias", named(nn.initializers.zeros, "embed"), x.shape[-1:])
+    return y.astype(x.dtype)
+
+
+class RMSNorm(nn.Module):
+  """Divides by the root mean square of the last axis, in float32; a learned scale.
+
+  Source: *Root Mean Square Layer Normalization*, Zhang and Sennrich, 2019.
+  """
+
+  epsilon: float = 1e-6
+  use_scale: bool = True
+  axis: str = "embed"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*dims d"]) -> Float[Array, "*dims d"]:
+    """Unit mean square, then the scale."""
+    x32 = x.astype(jnp.float32)
+    square = jnp.square(x32).mean(-1, keepdims=True)
+    y = x32 * jax.lax.rsqrt(square + self.epsilon)
+    if self.use_scale:
+      y = y * self.param("scale", named(nn.initializers.ones, self.axis), x.shape[-1:])
     return y.astype(x.dtype)
 
 
@@ -114,6 +139,7 @@ class Mlp(nn.Module):
   hidden: int
   activation: str = "gelu"
   dropout: float = 0.0
+  use_bias: bool = True
   kernel_init: Initializer = nn.initializers.xavier_normal()
   dtype: DTypeLike = jnp.float32
 
@@ -127,6 +153,7 @@ class Mlp(nn.Module):
     up = Linear(
       (self.hidden,),
       ("embed", "mlp"),
+      use_bias=self.use_bias,
       kernel_init=self.kernel_init,
       dtype=self.dtype,
       name="up",
@@ -134,12 +161,47 @@ class Mlp(nn.Module):
     down = Linear(
       (width,),
       ("mlp", "embed"),
+      use_bias=self.use_bias,
       kernel_init=self.kernel_init,
       dtype=self.dtype,
       name="down",
     )
     y = drop(activation(self.activation)(up(x)))  # ... hidden
     return drop(down(y))
+
+
+class GatedMlp(nn.Module):
+  """down(activation(gate(x)) * up(x)): three linear maps, one product.
+
+  Source: *GLU Variants Improve Transformer*, Shazeer, 2020; `kind` is one of `GATES`.
+  """
+
+  hidden: int
+  kind: str = "swiglu"
+  use_bias: bool = False
+  kernel_init: Initializer = nn.initializers.lecun_normal()
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*dims d"]) -> Float[Array, "*dims d"]:
+    """Maps d -> hidden, twice -> d."""
+
+    def linear(features: int, axes: tuple[str, str], name: str) -> Linear:
+      """One of the three maps."""
+      return Linear(
+        (features,),
+        axes,
+        use_bias=self.use_bias,
+        kernel_init=self.kernel_init,
+        dtype=self.dtype,
+        name=name,
+      )
+
+    gate = activation(GATES[self.kind])(
+      linear(self.hidden, ("embed", "mlp"), "gate")(x)
+    )
+    up = linear(self.hidden, ("embed", "mlp"), "up")(x)  # ... hidden
+    return linear(x.shape[-1], ("mlp", "embed"), "down")(gate * up)
 
 
 def conv3x3(
