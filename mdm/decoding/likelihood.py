@@ -85,10 +85,7 @@ def nelbo(
     low: earliest time; MDLM starts at 1e-3. What lies before is left out of the bound.
   """
   time_key, mask_key = split_keys(keys, 2)
-  draw = lambda key: sample_times(  # noqa: E731
-    key, jnp.arange(num_strata), num_strata, "stratified", low=low
-  )
-  times = jnp.sort(jax.vmap(draw)(time_key), axis=-1)  # b s
+  times = spread_times(time_key, num_strata, low=low)  # b s
 
   def estimate(keys: Key[Array, "b"], t: Float[Array, "b"]) -> Float[Array, "b"]:
     """One stratum's estimate of each row."""
@@ -97,7 +94,7 @@ def nelbo(
     nats = token_nats(predict(hidden, t), tokens)
     return (1.0 - low) * schedule.weight(t) * (nats * mask).sum(axis=-1)
 
-  return _average(estimate, mask_key, times)
+  return average_strata(estimate, mask_key, times)
 
 
 def nelbo_by_count(
@@ -131,7 +128,7 @@ def nelbo_by_count(
     nats = token_nats(predict(hidden, t), tokens)
     return (nats * mask).sum(axis=-1) / share
 
-  return _average(estimate, mask_key, counts)
+  return average_strata(estimate, mask_key, counts)
 
 
 def nelbo_exact(
@@ -195,12 +192,25 @@ def rate_of(score: Score, count: int) -> Rate:
   return Rate(total / math.log(2), error / math.log(2), perplexity, perplexity * error)
 
 
-def _average(
+def spread_times(
+  keys: Key[Array, "b"], num_strata: int, *, low: float = 0.0
+) -> Float[Array, "b s"]:
+  """Each row's times in order, one to each of the strata of [low, 1]."""
+
+  def draw(key: Key[Array, ""]) -> Float[Array, "s"]:
+    """One row's times."""
+    place = jnp.arange(num_strata)
+    return sample_times(key, place, num_strata, "stratified", low=low)
+
+  return jnp.sort(jax.vmap(draw)(keys), axis=-1)
+
+
+def average_strata(
   estimate: Callable[[jax.Array, jax.Array], jax.Array],
   keys: Key[Array, "b"],
   strata: Float[Array, "b s"] | Int[Array, "b s"],
 ) -> Score:
-  """Mean over the strata, given in order, and its standard error.
+  """Mean of `estimate(keys, stratum)` over strata in order, and its standard error.
 
   Var(mean) = sum of (e_k - e_{k+1})^2 / (2 K (K - 1)), which counts what changes from
   one stratum to the next as error too: rather too large than too small.
