@@ -1,0 +1,107 @@
+"""Autoregressive sampling with a cache: one token a pass, from left to right."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from mdm.decoding.block import Extend
+from mdm.decoding.draw import draw_tokens, exclude_classes
+from mdm.decoding.passes import Sampled
+from mdm.decoding.settings import SamplerSettings, check_sampling
+from mdm.masks.keys import fold_keys
+
+
+class Line(NamedTuple):
+  """The loop's state: the next position, what is written, who has written EOS."""
+
+  position: Int[Array, ""]
+  canvas: Int[Array, "b n"]
+  cache: Any
+  has_ended: Bool[Array, "b"]
+
+
+def sample_causal(
+  extend: Extend,
+  cache: Any,
+  canvas: Int[Array, "b n"],
+  keys: Key[Array, "b"],
+  *,
+  mask_id: int,
+  settings: SamplerSettings,
+) -> Sampled:
+  """Fills what follows each row's given tokens, one position after the other.
+
+  Args:
+    extend: the cached predictor; the scores of a token are those of the one after it.
+    cache: as it is before the first token; of the canvas's length or longer.
+    canvas: given tokens, then `mask_id`; rows may differ in how many are given.
+    keys: one per row; position i draws from the row's key folded with i.
+    mask_id: the id of a hidden position; it also stands before the first token.
+    settings: temperature, top_p, never_ids, eos_id and keeps_history are read.
+
+  Raises:
+    ValueError: a given token after a hidden one, where the canvas is known already;
+      settings out of range.
+  """
+  check_causal(canvas, settings, mask_id=mask_id)
+  b, n = canvas.shape
+  hidden = canvas == mask_id
+
+  def is_running(line: Line) -> Bool[Array, ""]:
+    """Whether there is a position left, and a row that has not ended."""
+    return (line.position < n) & ~line.has_ended.all()
+
+  def add_token(line: Line) -> Line:
+    """Reads the token before a position and draws the one there, if it is hidden."""
+    i = line.position
+    before = jnp.where(i == 0, mask_id, line.canvas[:, i - 1])
+    logits, cache = extend(before[:, None], line.cache, i)
+    logits = exclude_classes(logits, settings.never_ids)
+    drawn = draw_tokens(
+      fold_keys(keys, i), logits, temperature=settings.temperature, top_p=settings.top_p
+    )[:, 0]
+    has_ended = line.has_ended
+    if settings.eos_id is not None:
+      drawn = jnp.where(has_ended, settings.eos_id, drawn)
+      has_ended |= hidden[:, i] & (drawn == settings.eos_id)
+    canvas = line.canvas.at[:, i].set(jnp.where(hidden[:, i], drawn, line.canvas[:, i]))
+    return Line(i + 1, canvas, cache, has_ended)
+
+  start = Line(jnp.zeros((), jnp.int32), canvas, cache, jnp.zeros(b, bool))
+  end = jax.lax.while_loop(is_running, add_token, start)
+  rest = mask_id if settings.eos_id is None else settings.eos_id
+  tokens = jnp.where(end.canvas == mask_id, rest, end.canvas)
+  passes = jnp.arange(n if settings.keeps_history else 0)
+  is_written = jnp.arange(n) <= passes[:, None, None]  # s 1 n
+  canvases = jnp.where(is_written, tokens, canvas)  # s b n
+  times = jnp.broadcast_to(1.0 - passes[:, None] / n, (len(passes), b))  # s b
+  return Sampled(tokens, canvases, times, end.position)
+
+
+def check_causal(
+  canvas: Int[Array, "b n"], settings: SamplerSettings, *, mask_id: int
+) -> None:
+  """Checks settings, and that given tokens come first where the canvas is known.
+
+  Raises:
+    ValueError: otherwise, before anything is compiled.
+  """
+  check_sampling("ancestral", settings)
+  if settings.guidance > 0 or settings.block_length is not None:
+    raise ValueError(
+      f"guidance = {settings.guidance} and block_length = {settings.block_length} have "
+      "no meaning from left to right; leave them out."
+    )
+  if isinstance(canvas, jax.core.Tracer):
+    return
+  is_hidden = np.asarray(canvas) == mask_id
+  is_infilling = (is_hidden[:, :-1] & ~is_hidden[:, 1:]).any(axis=1)
+  if is_infilling.any():
+    raise ValueError(
+      f"row {is_infilling.argmax()} of the canvas has given tokens after hidden ones, "
+      "which a model that writes from left to right cannot fill in; give a beginning "
+      "only, or use a diffusion."
+    )
