@@ -1,5 +1,6 @@
 """The package in Python: train a config, evaluate a run, load it and read images."""
 
+from mdm.api.benching import bench_reader
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
 from mdm.api.model import ImageLike, Model, Reading, load
@@ -18,6 +19,7 @@ __all__ = [
   "ImageLike",
   "Model",
   "Reading",
+  "bench_reader",
   "bench_rendering",
   "bench_step",
   "build_data",

@@ -55,7 +55,11 @@ def make_parser() -> argparse.ArgumentParser:
   common = argparse.ArgumentParser(add_help=False)
   common.add_argument("--debug", action="store_true", help="show stack traces")
   common.add_argument(
-    "--json", metavar="FILE", help="write the result as JSON, - for stdout"
+    "--json",
+    nargs="?",
+    const="-",
+    metavar="FILE",
+    help="write the result as JSON, to standard output without a FILE or with -",
   )
   parser = argparse.ArgumentParser(
     prog="mdm", description="Everything done with a mask, in JAX."

@@ -5,20 +5,30 @@ from typing import Any
 
 from mdm.cli.output import print_numbers, write_result
 
+STEPS, ROUNDS = {"step": "30", "reader": "1,2,3,5"}, {"step": 7, "reader": 5}
+
 
 def add_commands(add: Any) -> None:
   """Their parsers; `add` makes one with the options that all share."""
   bench = add(
     "bench",
     bench_command,
-    "measure the loop against the bare step, or rendering",
-    "mdm bench step configs/diffusion/mdiff4str_tiny.py",
+    "measure a reader beside others, the loop against the bare step, or rendering",
+    "mdm bench reader --json numbers.json",
   )
-  bench.add_argument("what", choices=("step", "rendering"))
-  bench.add_argument("config", nargs="?")
+  bench.add_argument("what", choices=("step", "rendering", "reader"))
+  bench.add_argument(
+    "config",
+    nargs="?",
+    metavar="CONFIG|MODEL",
+    help="config for step; run or model for reader (default: reader)",
+  )
   bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-  bench.add_argument("--steps", type=int, default=30, help="steps per round")
-  bench.add_argument("--rounds", type=int, default=7)
+  bench.add_argument(
+    "--steps", help="step: steps per round (30); reader: denoising passes (1,2,3,5)"
+  )
+  bench.add_argument("--rounds", type=int, help="rounds of timing (7; reader: 5)")
+  _add_reader_options(bench.add_argument_group("bench reader"))
   add(
     "doctor",
     doctor_command,
@@ -27,19 +37,68 @@ def add_commands(add: Any) -> None:
   )
 
 
+def _add_reader_options(reader: Any) -> None:
+  reader.add_argument(
+    "--data", default="iiit5k", help="data set, or folder of images with labels.txt"
+  )
+  reader.add_argument("--split", help="part of the data set (default: all there is)")
+  reader.add_argument("--limit", type=int, default=0, help="words (default: all)")
+  reader.add_argument("--decoders", default="pd,lc,ar", help="of mdm/decoding")
+  reader.add_argument("--peers", default="tesseract,ppocr", help='"" for none')
+  reader.add_argument("--batch", type=int, default=64, help="images read at once")
+  reader.add_argument("--sample", type=int, default=256, help="images per round")
+  reader.add_argument(
+    "--misses", metavar="FILE", help="misread words: a table, or a sheet if a .png"
+  )
+
+
 def bench_command(args: argparse.Namespace) -> None:
   """`mdm bench`."""
   from mdm import api
 
+  if args.what == "reader":
+    bench_reader_command(args)
+    return
   if args.what == "step" and not args.config:
     raise ValueError("mdm bench step needs a config; give its path.")
   numbers = (
-    api.bench_step(args.config, args.set, steps=args.steps, rounds=args.rounds)
+    api.bench_step(
+      args.config,
+      args.set,
+      steps=_counts(args)[0],
+      rounds=args.rounds or ROUNDS["step"],
+    )
     if args.what == "step"
     else api.bench_rendering()
   )
   print_numbers(numbers)
   write_result(args, numbers)
+
+
+def bench_reader_command(args: argparse.Namespace) -> None:
+  """`mdm bench reader`."""
+  from mdm import api
+  from mdm.evaluation.reading_bench import format_rows
+
+  report = api.bench_reader(
+    args.config or "reader",
+    data=args.data,
+    overrides=args.set,
+    split=args.split,
+    limit=args.limit,
+    decoders=_names(args.decoders),
+    steps=_counts(args),
+    peers=_names(args.peers),
+    batch=args.batch,
+    rounds=args.rounds or ROUNDS["reader"],
+    sample=args.sample,
+    misses=args.misses,
+  )
+  data = report["data"]
+  print(f"{data['count']} words of {data['name']} on {report['hardware']}")
+  print(format_rows(report["rows"]))
+  print("\n".join(report["notes"]))
+  write_result(args, report)
 
 
 def doctor_command(args: argparse.Namespace) -> int:
@@ -50,3 +109,17 @@ def doctor_command(args: argparse.Namespace) -> int:
   print(doctor.describe(report))
   write_result(args, report)
   return 0 if not report["missing"] else 1
+
+
+def _names(text: str) -> list[str]:
+  """The parts of "a,b"; none of ""."""
+  return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _counts(args: argparse.Namespace) -> list[int]:
+  """`--steps` as numbers."""
+  text = STEPS[args.what] if args.steps is None else args.steps
+  counts = _names(text)
+  if not counts or not all(part.isdecimal() and int(part) > 0 for part in counts):
+    raise ValueError(f"--steps {text} must be positive numbers, as in 1,2,3.")
+  return [int(part) for part in counts]

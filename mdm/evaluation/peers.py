@@ -59,6 +59,18 @@ def read_with_tesseract(
   return [found[path] for path in paths]
 
 
+def start_tesseract_for_each(images: Iterable[np.ndarray]) -> None:
+  """Reads images as wrappers of tesseract do: a process for each, its own threads."""
+  with tempfile.TemporaryDirectory() as folder:
+    for image in images:
+      path = _write(image, Path(folder) / "image.png", 0, 1)
+      subprocess.run(
+        ["tesseract", str(path), "-", "--psm", "8", "-l", "eng"],
+        capture_output=True,
+        check=False,
+      )
+
+
 def open_tesseract(cores: int) -> tuple[ReadImages, str] | None:
   """Tesseract as it reads photographs best, on so many cores; and its version.
 
@@ -106,7 +118,8 @@ def open_ppocr(cores: int) -> tuple[ReadImages, str] | None:
 
   def read(images: Sequence[np.ndarray]) -> list[str]:
     """All images, in the order of colours that OpenCV has."""
-    return [text for text, _ in recogniser([_to_bgr(image) for image in images])[0]]
+    found = recogniser([_to_bgr(image) for image in images])[0]
+    return [text.strip() for text, _ in found]
 
   return read, importlib.metadata.version("rapidocr-onnxruntime")
 
