@@ -1,4 +1,4 @@
-"""Data sets by name or by config: list, build, show; and a check of single images."""
+"""Data sets by name or by config: list, build, show, check; checks of single files."""
 
 import time
 from collections.abc import Iterable
@@ -36,12 +36,20 @@ def build_data(
 
 def show_data(
   name: str, out: str | Path, *, split: str = "train", overrides: Iterable[str] = ()
-) -> None:
-  """Writes a sheet of a data set's examples to a PNG file."""
+) -> list[dict[str, Any]]:
+  """Writes a sheet of a data set's images to a PNG file, or gives samples of texts.
+
+  Returns:
+    Texts with their numbers of tokens, spread over the split; none where examples are
+    images, which are in the file.
+  """
   from mdm.data import datasets
 
   dataset = datasets.load(_data_config(name, overrides), split)
+  if "image" not in dataset.record(0):
+    return datasets.sample_texts(dataset, 8)
   datasets.contact_sheet(dataset, 48).save(out)
+  return []
 
 
 def check_image(path: str | Path) -> None:
@@ -49,6 +57,33 @@ def check_image(path: str | Path) -> None:
   from mdm.data import images as data_images
 
   data_images.read_image(path)
+
+
+def check_data(name: str, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
+  """Whether a data set is whole, or a file of the user's can be read.
+
+  Args:
+    name: a built data set, a config, an image, a text (.txt), or pairs (.jsonl, .tsv).
+
+  Returns:
+    Counts for a report.
+
+  Raises:
+    ValueError: naming what is damaged or cannot be read, and the remedy.
+  """
+  from mdm.data import datasets
+  from mdm.data.text import corpora, pairs
+
+  path = Path(name)
+  if path.suffix in pairs.SUFFIXES and path.is_file():
+    return {"pairs": sum(1 for _ in pairs.read_pairs(path))}
+  if path.suffix == ".txt" and path.is_file():
+    return {"characters": len(corpora.read_utf8(path))}
+  if name in datasets.available() or path.suffix in (".py", ".json") or path.is_dir():
+    counts = datasets.count_examples(_data_config(name, overrides))
+    return {f"examples/{split}": count for split, count in counts.items()}
+  check_image(name)
+  return {"image": name, "readable": True}
 
 
 def _data_config(name: str, overrides: Iterable[str]) -> dict[str, Any]:

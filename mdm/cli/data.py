@@ -11,22 +11,27 @@ def add_commands(add: Any) -> None:
   data = add(
     "data",
     data_command,
-    "list, build or show data sets, or check an image",
+    "list, build, show or check data sets, or check an image or a file of texts",
     "mdm data show configs/diffusion/mdiff4str_tiny.py --out words.png",
   )
   data.add_argument("action", choices=("list", "build", "show", "check"))
   data.add_argument(
-    "name", nargs="?", help="data set, config whose data is meant, or image"
+    "name", nargs="?", help="data set, config whose data is meant, or file"
   )
   data.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
   data.add_argument("--force", action="store_true", help="build again what is there")
-  data.add_argument("--out", default="data.png", help="picture written by show")
+  data.add_argument(
+    "--out",
+    default="data.png",
+    help="picture written by show, where examples are images",
+  )
   data.add_argument("--split", default="train")
 
 
 def data_command(args: argparse.Namespace) -> None:
   """`mdm data`."""
   from mdm import api
+  from mdm.api.data import check_data
 
   if args.action == "list":
     sets = api.list_data()
@@ -39,13 +44,17 @@ def data_command(args: argparse.Namespace) -> None:
       f"mdm data {args.action} needs the name of a data set or a config."
     )
   if args.action == "check":
-    api.check_image(args.name)
-    write_result(args, {"image": args.name, "readable": True})
+    info = check_data(args.name, overrides=args.set)
+    print_numbers(info)
+    write_result(args, info)
   elif args.action == "build":
     info = api.build_data(args.name, overrides=args.set, force=args.force)
     print_numbers(info)
     write_result(args, info)
   else:
-    api.show_data(args.name, args.out, split=args.split, overrides=args.set)
-    print(f"wrote {args.out}")
-    write_result(args, {"picture": args.out})
+    shown = api.show_data(args.name, args.out, split=args.split, overrides=args.set)
+    for record in shown:
+      print(f"{record['name']}, {record['num_tokens']} tokens:\n{record['text']}\n")
+    if not shown:
+      print(f"wrote {args.out}")
+    write_result(args, shown or {"picture": args.out})

@@ -21,8 +21,15 @@ TABLE = {
   "image": Entry(
     "uint8", "b y x c", "pixels 0..255; c is 1 (grey) or 3 (red green blue)"
   ),
-  "tokens": Entry("int32", "b n", "ids of data/charset.py: characters, EOS, PAD"),
-  "valid": Entry("bool", "b n", "real tokens: characters and EOS"),
+  "tokens": Entry(
+    "int32",
+    "b n",
+    "ids of the data set's tokenizer; for word images of data/charset.py; for pixels "
+    "0..255",
+  ),
+  "valid": Entry("bool", "b n", "real tokens, EOS included; False for padding"),
+  "prompt": Entry("bool", "b n", "tokens that are given: never hidden, in no loss"),
+  "label": Entry("int32", "b", "class, numbered from 0"),
   "index": Entry(
     "int32", "b", "place in the training stream; in evaluation the record"
   ),

@@ -7,6 +7,7 @@ whenever the data set is opened.
 """
 
 import contextlib
+import importlib
 import json
 import logging
 import pathlib
@@ -16,14 +17,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mdm.data.settings import WordSettings
+from mdm.data.settings import DataSettings, WordSettings
 
 MANIFEST = "checksums.json"
 CHECKED_BYTES = 4 << 30  # larger data sets are checked by length alone, to open at once
 
 
 def prepare(
-  settings: WordSettings,
+  settings: DataSettings,
   *,
   force: bool = False,
   progress: bool = False,
@@ -39,34 +40,35 @@ def prepare(
   Raises:
     FileNotFoundError, ValueError: what it is built from is missing.
   """
-  with _lock(settings.home() / settings.name):
+  with lock(settings.home() / settings.name):
     builder = make_builder(settings, num_workers)
     folder = pathlib.Path(builder.data_path)
     if force or not (folder / "dataset_info.json").is_file():
       _discard(folder)
       _build(builder, settings, progress)
     if not (folder / MANIFEST).is_file():
-      _write_manifest(folder)
+      write_manifest(folder)
   return folder
 
 
-def make_builder(settings: WordSettings, num_workers: int | None = None) -> Any:
+def make_builder(settings: DataSettings, num_workers: int | None = None) -> Any:
   """The TFDS builder of the settings; imports TFDS."""
   home = str(settings.home())
   logging.getLogger("absl").addFilter(_drop_custom)
-  if settings.name == "rendered_words":
+  if isinstance(settings, WordSettings) and settings.name == "rendered_words":
     from mdm.data.builders import rendered_words
 
     config = rendered_words.make_config(settings, num_workers)
     return rendered_words.RenderedWords(
       data_dir=home, config=config, file_format="array_record"
     )
-  from mdm.data.builders import iiit5k
+  from mdm.data.builders import cifar10, iiit5k
 
-  return iiit5k.Iiit5k(data_dir=home, file_format="array_record")
+  kinds = {"iiit5k": iiit5k.Iiit5k, "cifar10": cifar10.Cifar10Files}
+  return kinds[settings.name](data_dir=home, file_format="array_record")
 
 
-def open_builder(settings: WordSettings) -> Any:
+def open_builder(settings: DataSettings) -> Any:
   """The builder of a data set that is there and whole.
 
   Raises:
@@ -94,7 +96,7 @@ def check_files(folder: pathlib.Path, command: str) -> None:
     raise ValueError(
       f"data set {folder} has no readable {MANIFEST}; rebuild it with `{command}`."
     ) from error
-  for name, (length, checksum) in sorted(manifest.items()):
+  for name, (length, expected) in sorted(manifest.items()):
     path = folder / name
     if not path.is_file():
       raise ValueError(f"data file {path} is missing; rebuild it with `{command}`.")
@@ -104,23 +106,21 @@ def check_files(folder: pathlib.Path, command: str) -> None:
         f"data file {path} has {found} bytes instead of {length}; rebuild it with "
         f"`{command}`."
       )
-    if total <= CHECKED_BYTES and _checksum(path) != checksum:
+    if total <= CHECKED_BYTES and checksum(path) != expected:
       raise ValueError(
         f"data file {path} is corrupt (its checksum is wrong); rebuild it with "
         f"`{command}`."
       )
 
 
-def _build(builder: Any, settings: WordSettings, progress: bool) -> None:
+def _build(builder: Any, settings: DataSettings, progress: bool) -> None:
   """Runs the TFDS builder, without any network address."""
   import tensorflow_datasets as tfds
 
   (tfds.enable_progress_bar if progress else tfds.disable_progress_bar)()
-  manual = settings.manual_dir
-  if settings.name == "iiit5k":
-    from mdm.data.builders import iiit5k
-
-    iiit5k.check_manual(manual)
+  manual = getattr(settings, "manual_dir", None)
+  if settings.name in ("iiit5k", "cifar10"):
+    importlib.import_module(f"mdm.data.builders.{settings.name}").check_manual(manual)
   config = tfds.download.DownloadConfig(
     manual_dir=str(pathlib.Path(manual).expanduser()) if manual else None,
     try_download_gcs=False,
@@ -153,16 +153,16 @@ def _discard(folder: pathlib.Path) -> None:
     shutil.rmtree(left, ignore_errors=True)
 
 
-def _write_manifest(folder: pathlib.Path) -> None:
-  """Length and checksum of every file, under another name until it is whole."""
+def write_manifest(folder: pathlib.Path) -> None:
+  """Writes length and checksum of every file, under another name until it is whole."""
   files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
-  manifest = {p.name: [p.stat().st_size, _checksum(p)] for p in files}
+  manifest = {p.name: [p.stat().st_size, checksum(p)] for p in files}
   aside = folder / f".{MANIFEST}"
   aside.write_text(json.dumps(manifest, indent=1))
   aside.replace(folder / MANIFEST)
 
 
-def _checksum(path: pathlib.Path) -> int:
+def checksum(path: pathlib.Path) -> int:
   """CRC-32, a gigabyte a second."""
   value = 0
   with path.open("rb") as file:
@@ -172,7 +172,7 @@ def _checksum(path: pathlib.Path) -> int:
 
 
 @contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
+def lock(folder: pathlib.Path) -> Iterator[None]:
   """One builder at a time; the lock ends with the process, however it ends."""
   folder.mkdir(parents=True, exist_ok=True)
   try:

@@ -43,7 +43,26 @@ WORDS = Family(
   "mdm.data.word_images",
   "mdm.data.settings:WordSettings",
 )
-FAMILIES = (WORDS,)
+CORPORA = Family(
+  {
+    "kjv": "King James Bible from Debian's package, in windows of tokens",
+    "text_corpora": "tiny Shakespeare or WikiText-2's held-out articles (manual_dir)",
+    "text": "any .txt file or folder of them (path), in windows of tokens",
+  },
+  "mdm.data.text.windows",
+  "mdm.data.text.settings:TextSettings",
+)
+PAIRS = Family(
+  {"pairs": "prompts with answers from .jsonl or .tsv files (path)"},
+  "mdm.data.text.pairs",
+  "mdm.data.text.settings:PairSettings",
+)
+PIXELS = Family(
+  {"cifar10": "CIFAR-10, 32 x 32 photographs as 3,072 pixel tokens (manual_dir)"},
+  "mdm.data.pixels",
+  "mdm.data.pixels:PixelSettings",
+)
+FAMILIES = (WORDS, CORPORA, PAIRS, PIXELS)
 
 
 @runtime_checkable
@@ -141,6 +160,12 @@ def load(cfg_data: Mapping[str, Any], split: str = "train") -> Any:
     ValueError: an unknown name, key or split; not built; damaged.
   """
   return _module(cfg_data).load(read_settings(cfg_data), split)
+
+
+def sample_texts(dataset: Dataset, n: int = 8) -> list[dict[str, Any]]:
+  """Records of `n` examples spread over a data set of texts."""
+  chosen = np.linspace(0, len(dataset) - 1, min(n, len(dataset)))
+  return [dataset.record(int(k)) for k in chosen]
 
 
 def contact_sheet(dataset: Dataset, n: int = 64, *, columns: int = 8) -> Image.Image:

@@ -1,11 +1,11 @@
 """Numbered records of encoded images with their texts: from TFDS or from a folder."""
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from mdm.data import building, images
-from mdm.data.settings import WordSettings
+from mdm.data.settings import DataSettings, WordSettings
 
 Record = tuple[bytes, str]  # encoded image, text
 
@@ -45,7 +45,7 @@ def read_all(records: Records, chunk: int = 1024) -> Iterator[Record]:
 class TfdsRecords:
   """A split of a built data set; "a+b" joins two splits."""
 
-  def __init__(self, settings: WordSettings, split: str) -> None:
+  def __init__(self, settings: DataSettings, split: str) -> None:
     builder = building.open_builder(settings)
     import tensorflow_datasets as tfds
 
@@ -73,12 +73,18 @@ class TfdsRecords:
     """
     try:
       found = self._source.__getitems__([int(k) for k in indices])
-      return [(bytes(r["image"]), r["text"].decode("utf-8")) for r in found]
+      return [(bytes(r["image"]), self._caption(r)) for r in found]
     except Exception as error:  # the reader's exceptions have no common class
       raise ValueError(
         f"data files in {self._folder} cannot be read ({error}); rebuild them with "
         f"`{self._command}`."
       ) from error
+
+  def _caption(self, record: Mapping[str, Any]) -> str:
+    """A record's text, or the name of its class."""
+    if "text" in record:
+      return record["text"].decode("utf-8")
+    return self.info.features["label"].int2str(int(record["label"]))
 
   def name(self, index: int) -> str:
     """Split and number."""

@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 
 from mdm.methods.base import Method
+from mdm.training.build import fields_of
 
 Batch = dict[str, np.ndarray]
 
@@ -63,11 +64,21 @@ def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
 
 
 def check_facts(method: Method, facts: Mapping[str, Any]) -> None:
-  """Raises ValueError where a method's setting contradicts the data."""
+  """Raises ValueError where a setting of method or network contradicts the data."""
   for name, value in facts.items():
     ours = getattr(method, name, value)
     if ours != value:
+      setting = _setting(method, name)
       raise ValueError(
-        f"method.{name} = {ours}, but the data has {name} = {value}; set both alike "
-        f"(--set method.{name}={value})."
+        f"{setting} = {ours}, but the data has {name} = {value}; set both alike "
+        f"(--set {setting}={value})."
       )
+
+
+def _setting(method: Method, name: str) -> str:
+  """Where a config sets what a method says of itself: there, or in a network of it."""
+  slots = [field.name for field in fields_of(type(method))]
+  holders = [slot for slot in slots if hasattr(getattr(method, slot), name)]
+  if name in slots or not holders:
+    return f"method.{name}"
+  return f"model.{holders[0]}.{name}"

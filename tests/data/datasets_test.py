@@ -10,7 +10,8 @@ def load(folder, split="test", **changes):
 
 
 def test_every_named_data_set_says_what_it_is():
-  assert set(datasets.available()) == {"rendered_words", "iiit5k", "folder"}
+  names = {"rendered_words", "iiit5k", "folder", "kjv", "text_corpora", "text"}
+  assert set(datasets.available()) == names | {"pairs", "cifar10"}
 
 
 def test_an_unknown_data_set_lists_the_known():

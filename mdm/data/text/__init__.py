@@ -1,0 +1,1 @@
+"""Text as tokens: tokenizers, corpora, prompts with answers. NumPy only."""
