@@ -31,6 +31,7 @@ def sample_causal(
   *,
   mask_id: int,
   settings: SamplerSettings,
+  valid: Bool[Array, "b n"] | None = None,
 ) -> Sampled:
   """Fills what follows each row's given tokens, one position after the other.
 
@@ -41,14 +42,16 @@ def sample_causal(
     keys: one per row; position i draws from the row's key folded with i.
     mask_id: the id of a hidden position; it also stands before the first token.
     settings: temperature, top_p, never_ids, eos_id and keeps_history are read.
+    valid: real positions; padding, at the end of a row, stays as it is.
 
   Raises:
     ValueError: a given token after a hidden one, where the canvas is known already;
       settings out of range.
   """
-  check_causal(canvas, settings, mask_id=mask_id)
+  check_causal(canvas, settings, mask_id=mask_id, valid=valid)
   b, n = canvas.shape
   hidden = canvas == mask_id
+  hidden = hidden if valid is None else hidden & valid
 
   def is_running(line: Line) -> Bool[Array, ""]:
     """Whether there is a position left, and a row that has not ended."""
@@ -72,8 +75,9 @@ def sample_causal(
 
   start = Line(jnp.zeros((), jnp.int32), canvas, cache, jnp.zeros(b, bool))
   end = jax.lax.while_loop(is_running, add_token, start)
-  rest = mask_id if settings.eos_id is None else settings.eos_id
-  tokens = jnp.where(end.canvas == mask_id, rest, end.canvas)
+  tokens = end.canvas
+  if settings.eos_id is not None:  # positions that the loop did not come to
+    tokens = jnp.where(hidden & (tokens == mask_id), settings.eos_id, tokens)
   passes = jnp.arange(n if settings.keeps_history else 0)
   is_written = jnp.arange(n) <= passes[:, None, None]  # s 1 n
   canvases = jnp.where(is_written, tokens, canvas)  # s b n
@@ -82,7 +86,11 @@ def sample_causal(
 
 
 def check_causal(
-  canvas: Int[Array, "b n"], settings: SamplerSettings, *, mask_id: int
+  canvas: Int[Array, "b n"],
+  settings: SamplerSettings,
+  *,
+  mask_id: int,
+  valid: Bool[Array, "b n"] | None = None,
 ) -> None:
   """Checks settings, and that given tokens come first where the canvas is known.
 
@@ -95,13 +103,14 @@ def check_causal(
       f"guidance = {settings.guidance} and block_length = {settings.block_length} have "
       "no meaning from left to right; leave them out."
     )
-  if isinstance(canvas, jax.core.Tracer):
+  if isinstance(canvas, jax.core.Tracer) or isinstance(valid, jax.core.Tracer):
     return
   is_hidden = np.asarray(canvas) == mask_id
-  is_infilling = (is_hidden[:, :-1] & ~is_hidden[:, 1:]).any(axis=1)
-  if is_infilling.any():
+  is_given = ~is_hidden if valid is None else ~is_hidden & np.asarray(valid)
+  is_late = is_given & (np.cumsum(is_hidden, axis=1) > 0)
+  if is_late.any():
     raise ValueError(
-      f"row {is_infilling.argmax()} of the canvas has given tokens after hidden ones, "
-      "which a model that writes from left to right cannot fill in; give a beginning "
-      "only, or use a diffusion."
+      f"row {is_late.any(axis=1).argmax()} of the canvas has given tokens after hidden "
+      "ones, which a model that writes from left to right cannot fill in; give a "
+      "beginning only, or use a diffusion."
     )

@@ -11,6 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
 
+def block_causal_visible(
+  length: int, block_length: int
+) -> Bool[Array, "{length} {length}"]:
+  """True where a token (first axis) may see another: its own block and those before."""
+  block = jnp.arange(length) // block_length  # n
+  return block[None, :] <= block[:, None]
+
+
 def two_stream_visible(
   length: int, block_length: int
 ) -> Bool[Array, "2*{length} 2*{length}"]:
@@ -26,7 +34,8 @@ def two_stream_visible(
   block = jnp.arange(length) // block_length  # n
   query, key = block[:, None], block[None, :]
   noised = jnp.concatenate([query == key, key < query], axis=1)  # n 2n
-  clean = jnp.concatenate([jnp.zeros((length, length), bool), key <= query], axis=1)
+  blind = jnp.zeros((length, length), bool)
+  clean = jnp.concatenate([blind, block_causal_visible(length, block_length)], axis=1)
   return jnp.concatenate([noised, clean])  # 2n 2n
 
 
