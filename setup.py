@@ -12,6 +12,7 @@ DATA = [
   "tensorflow-datasets>=4.9.10",
   "importlib_resources>=6.0",  # tensorflow-datasets imports it without asking for it
   "wordfreq>=3.1",
+  "tokenizers>=0.20",
   # Fonts to render words with; any folder of fonts adds to these.
   "matplotlib>=3.8",
   "font-amatic-sc>=0.0.4",

@@ -31,7 +31,6 @@ def add_commands(add: Any) -> None:
 def data_command(args: argparse.Namespace) -> None:
   """`mdm data`."""
   from mdm import api
-  from mdm.api.data import check_data
 
   if args.action == "list":
     sets = api.list_data()
@@ -44,7 +43,7 @@ def data_command(args: argparse.Namespace) -> None:
       f"mdm data {args.action} needs the name of a data set or a config."
     )
   if args.action == "check":
-    info = check_data(args.name, overrides=args.set)
+    info = api.check_data(args.name, overrides=args.set)
     print_numbers(info)
     write_result(args, info)
   elif args.action == "build":

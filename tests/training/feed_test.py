@@ -33,10 +33,8 @@ class Speaker(Method):
 
 
 def test_a_property_that_contradicts_the_data_is_set_where_it_comes_from():
-  with pytest.raises(
-    ValueError,
-    match=r"model\.network\.vocab_size = 5, but .* \(--set model\.network\.vocab_size=27",
-  ):
+  setting = r"model\.network\.vocab_size"
+  with pytest.raises(ValueError, match=rf"{setting} = 5, but .*--set {setting}=27"):
     check_facts(Speaker(Vocabulary(5)), {"vocab_size": 27})
   check_facts(Speaker(Vocabulary(27)), {"vocab_size": 27})
 
