@@ -65,7 +65,7 @@ def keep_top_p(
   too_high = bits.max(axis=-1, keepdims=True) + 1
 
   def halve(
-    _: int, ends: tuple[Int[Array, "*dims 1"], Int[Array, "*dims 1"]]
+    _: Int[Array, ""], ends: tuple[Int[Array, "*dims 1"], Int[Array, "*dims 1"]]
   ) -> tuple[Int[Array, "*dims 1"], Int[Array, "*dims 1"]]:
     """Keeps the half in which the kept probability falls below top_p."""
     low, high = ends
