@@ -37,7 +37,7 @@ class TimeEmbed(nn.Module):
     """SiLU(W2 SiLU(W1 features)): ready for every `Modulation`."""
     init = nn.initializers.normal(0.02)
     up = Linear((self.width,), (None, "mlp"), kernel_init=init, name="up")
-    out = Linear((self.width,), ("mlp", None), kernel_init=init, name="out")
+    out = Linear((self.width,), ("mlp", "embed"), kernel_init=init, name="out")
     return jax.nn.silu(out(jax.nn.silu(up(time_features(t)))))  # b e
 
 

@@ -86,3 +86,11 @@ def test_a_width_that_heads_do_not_divide_is_refused():
 
 def _halved(*arrays):
   return [x.astype(jnp.bfloat16) for x in arrays]
+
+
+def test_grouped_keys_and_values_serve_consecutive_queries():
+  query, key, value = draw(1, 3, 4, 2), draw(1, 5, 2, 2, seed=1), draw(1, 5, 2, 2)
+  ours = attend(query, key, value)
+  for h in range(4):
+    one = attend(query[:, :, [h]], key[:, :, [h // 2]], value[:, :, [h // 2]])
+    np.testing.assert_allclose(ours[:, :, [h]], one, atol=1e-6)

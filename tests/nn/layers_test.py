@@ -5,9 +5,12 @@ import pytest
 from flax.core import meta
 
 from mdm.nn.layers import (
+  GATES,
+  GatedMlp,
   LayerNorm,
   Linear,
   Mlp,
+  RMSNorm,
   activation,
   conv3x3,
   drop_path,
@@ -95,5 +98,32 @@ def test_grouped_convolution_keeps_groups_apart():
 
 
 def test_unknown_activation_lists_the_known_ones():
-  with pytest.raises(ValueError, match="gelu, gelu_tanh, relu, silu"):
+  with pytest.raises(ValueError, match="gelu, gelu_tanh, relu, sigmoid, silu"):
     activation("gleu")
+
+
+def test_rms_norm_is_the_formula_in_float32():
+  x = 30.0 * jax.random.normal(jax.random.key(0), (3, 8))
+  scale = jnp.linspace(0.5, 2.0, 8)
+  ours = RMSNorm(1e-5).apply({"params": {"scale": scale}}, x)
+  plain = x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * scale
+  np.testing.assert_allclose(ours, plain, rtol=1e-5)
+  assert RMSNorm(use_scale=False).apply({}, x.astype(jnp.bfloat16)).dtype == "bfloat16"
+
+
+def test_norms_without_scale_and_shift_have_no_parameters():
+  x = jax.random.normal(jax.random.key(0), (3, 8))
+  for norm in (LayerNorm(use_scale=False, use_bias=False), RMSNorm(use_scale=False)):
+    assert not jax.eval_shape(norm.init, jax.random.key(0), x)
+  y = LayerNorm(use_scale=False, use_bias=False).apply({}, x)
+  np.testing.assert_allclose(y.std(-1), 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_gated_mlp_multiplies_a_gate_and_a_map(variables_of, kind):
+  x = jax.random.normal(jax.random.key(0), (3, 4))
+  mlp = GatedMlp(6, kind)
+  params = variables_of(mlp, x)["params"]
+  gate, up, down = (params[name]["kernel"] for name in ("gate", "up", "down"))
+  plain = (activation(GATES[kind])(x @ gate) * (x @ up)) @ down
+  np.testing.assert_allclose(mlp.apply({"params": params}, x), plain, rtol=1e-5)
