@@ -94,7 +94,7 @@ def sample_counts(
   key: Key[Array, ""],
   place: Int[Array, "b"],
   total: Count,
-  length: Int[Array, "b"] | int,
+  length: Int[Array, "b"] | Count,
   kind: str = "systematic",
 ) -> Int[Array, "b"]:
   """How many of `length` positions to hide in each row: uniform over 1..length.

@@ -29,9 +29,24 @@ READER = {
                 "dropout": 0.1},
   },
 }  # fmt: skip
-SMALL = {"diffusion.mdiff4str": READER, "diffusion.mdiff4str_ctc": READER}
+TEXT = {
+  "method": {},
+  "model": {
+    "network": {"name": "denoiser.Denoiser", "vocab_size": 39, "width": 16, "depth": 1,
+                "heads": 2, "time": "adaln", "cond_width": 8, "zero_head": False,
+                "dropout": 0.1},
+  },
+}  # fmt: skip
+SMALL = {
+  "diffusion.mdiff4str": READER,
+  "diffusion.mdiff4str_ctc": READER,
+  "diffusion.md4": TEXT,
+  "diffusion.mdlm": TEXT,
+  "diffusion.genmd4": TEXT,
+}
+BASES = ["diffusion.mask_diffusion"]  # what methods share, none itself
 METHODS = sorted(SMALL)
-FAST = {"diffusion.mdiff4str_ctc"}  # holds all that its parent does
+FAST = {"diffusion.mdiff4str_ctc", "diffusion.mdlm"}  # a reader and a text method
 RESUMED = [
   pytest.param(m, marks=[] if m in FAST else pytest.mark.slow) for m in METHODS
 ]
@@ -74,7 +89,7 @@ def feed(make=reader_batch, batch=16):
 
 
 def test_every_method_is_tested_here():
-  assert build.modules_of("mdm.methods") == METHODS
+  assert build.modules_of("mdm.methods") == sorted(METHODS + BASES)
 
 
 @pytest.mark.parametrize("name", RESUMED)
@@ -96,10 +111,20 @@ def test_a_resumed_method_ends_in_the_same_state_bit_for_bit(name, tmp_path):
   assert rig.differing(rig.leaves(whole.state), rig.leaves(half.state)) == []
 
 
+def drop_nothing(section):
+  """Sets every dropout of a section to 0."""
+  for key, value in section.items():
+    if hasattr(value, "items"):
+      drop_nothing(value)
+    elif key == "dropout":
+      section[key] = 0.0
+
+
 def after_two_steps(name, folder, *, accumulate, **shape):
   """Losses and parameters without dropout, under SGD."""
-  cfg = small(name, dropout=0.0)
-  cfg.model["decoder"]["dropout"] = 0.0
+  cfg = small(name)
+  drop_nothing(cfg.method)
+  drop_nothing(cfg.model)
   cfg.optimizer.update(
     name="sgd", learning_rate=0.1, schedule="constant", warmup=0, clip=0.0
   )
