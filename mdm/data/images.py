@@ -1,6 +1,7 @@
 """Images from files to pixels of one size, and the sizes by aspect ratio.
 
-Images are stretched to their size without padding, as the paper does.
+Images are stretched to their size without padding, as the paper does. Photographs that
+say how the camera was held are turned upright first.
 
 Source: MDiff4STR, Mask Diffusion Model for Scene Text Recognition, 2025, image side;
 buckets after OpenOCR's ratio data set.
@@ -12,11 +13,12 @@ import pathlib
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = UInt8[np.ndarray, "y x c"]
 BUCKETS = {1: (64, 64), 2: (96, 48), 3: (112, 40), 4: (128, 32)}  # ratio: width, height
 MAX_RATIO = 4
+ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # of EXIF
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 REMEDY = "give a whole PNG, JPEG, BMP, GIF, WebP, TIFF or PPM image"
 
@@ -58,6 +60,7 @@ def decode_image(
   try:
     with Image.open(io.BytesIO(content)) as picture:
       picture.load()
+      ImageOps.exif_transpose(picture, in_place=True)
       return fit_picture(picture, image_size, channels)
   except UnidentifiedImageError as error:
     raise ValueError(f"image {name} is of no known image format; {REMEDY}.") from error
@@ -66,10 +69,12 @@ def decode_image(
 
 
 def image_shape(content: bytes, name: str) -> tuple[int, int]:
-  """Rows and columns of encoded bytes, from the header alone."""
+  """Rows and columns of encoded bytes, from the header alone, turned as it says."""
   try:
     with Image.open(io.BytesIO(content)) as picture:
-      return picture.height, picture.width
+      is_turned = picture.getexif().get(ORIENTATION, 1) in QUARTER_TURNS
+      shape = picture.height, picture.width
+      return shape[::-1] if is_turned else shape
   except (OSError, SyntaxError, ValueError) as error:
     raise ValueError(f"image {name} is of no known image format; {REMEDY}.") from error
 

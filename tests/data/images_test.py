@@ -7,6 +7,7 @@ from PIL import Image
 from mdm.data.images import (
   BUCKETS,
   bucket_size,
+  decode_image,
   fit_pixels,
   image_shape,
   read_image,
@@ -114,3 +115,17 @@ def test_a_bucket_two_above_the_ratio_is_refused():
   assert suits_bucket(63, 32, 2)
   assert not suits_bucket(63, 32, 3)
   assert all(suits_bucket(w, 32, max(1, min(4, round(w / 32)))) for w in range(1, 300))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_as_its_camera_was_held(orientation):
+  upright = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40)
+  turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the inverse of each, for Pillow
+  stored = upright.transpose(turn[orientation]) if orientation > 1 else upright
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  content = io.BytesIO()
+  stored.save(content, "PNG", exif=exif)
+  pixels = decode_image(content.getvalue(), name="photo")
+  assert (pixels[..., 0] == np.asarray(upright)).all()
+  assert image_shape(content.getvalue(), "photo") == (2, 3)
