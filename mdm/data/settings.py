@@ -68,6 +68,10 @@ class WordSettings(DataSettings):
     buckets: sizes by aspect ratio instead of one `image_size` (data/buckets.py).
     in_memory: decode once and keep; None decides by size.
     augment: 0 none to 1, light changes on the fly (data/augment.py).
+    randaugment: 0 none to 10, magnitude of RandAugment (data/randaugment.py); published
+      5. Images are read from their files each time and changed before they are
+      stretched.
+    randaugment_ops: operations of RandAugment drawn for an image.
     num_train, num_test: rendered images for training and for each test split.
     min_len, max_len: letters of a rendered word.
     num_words: how many of the most frequent words are used.
@@ -94,6 +98,8 @@ class WordSettings(DataSettings):
   buckets: bool = False
   in_memory: bool | None = None
   augment: float = 0.0
+  randaugment: float = 0.0
+  randaugment_ops: int = 3
   num_train: int = 60_000
   num_test: int = 2_000
   min_len: int = 3
@@ -123,6 +129,13 @@ class WordSettings(DataSettings):
       )
     if not 0 <= self.augment <= 1:
       raise ValueError(f"data.augment = {self.augment} lies outside [0, 1].")
+    if not 0 <= self.randaugment <= 10:
+      raise ValueError(f"data.randaugment = {self.randaugment} lies outside [0, 10].")
+    if not 1 <= self.randaugment_ops <= 16:
+      raise ValueError(
+        f"data.randaugment_ops = {self.randaugment_ops} lies outside [1, 16]; for no "
+        "operation write data.randaugment=0."
+      )
     if min(self.num_train, self.num_test) < 1:
       raise ValueError(
         f"data.num_train = {self.num_train} and data.num_test = {self.num_test} must "

@@ -15,6 +15,7 @@ from jaxtyping import Int
 from mdm.data import building, images
 from mdm.data.augment import augment
 from mdm.data.charset import Charset
+from mdm.data.randaugment import randaugment
 from mdm.data.records import Records, open_records, read_all
 from mdm.data.settings import WordSettings
 
@@ -90,7 +91,7 @@ class WordImages:
   def is_in_memory(self) -> bool:
     """Whether a batch is a copy of pixels that are there already, or nearly so."""
     kept = self._images is not None or self._decoded is not None
-    return kept and not self.settings.augment
+    return kept and not (self.settings.augment or self.settings.randaugment)
 
   def facts(self) -> dict[str, int]:
     """What a method must agree with."""
@@ -157,10 +158,47 @@ class WordImages:
     self, indices: Int[np.ndarray, "b"], places: Int[np.ndarray, "b"], seed: int
   ) -> dict[str, np.ndarray]:
     """The same for training: images are changed by their places in the stream."""
-    found = self.fetch(indices)
+    if self.settings.randaugment:
+      found = self._draw_operations(indices, places, seed)
+    else:
+      found = self.fetch(indices)
     strength = self.settings.augment
     found["image"] = augment(found["image"], places, seed=seed, strength=strength)
     return found
+
+  def _draw_operations(
+    self, indices: np.ndarray, places: np.ndarray, seed: int
+  ) -> dict[str, np.ndarray]:
+    """Images under RandAugment as their files have them, and stretched only then."""
+    settings, numbers = self.settings, self._numbers[indices].tolist()
+    read = self.records.read(numbers)
+    pixels = [
+      images.decode_image(
+        content, name=self.records.name(number), channels=settings.channels
+      )
+      for number, (content, _) in zip(numbers, read, strict=True)
+    ]
+    sizes = [self._size_of(k) for k in indices.tolist()]
+    changed = randaugment(
+      pixels,
+      places,
+      seed=seed,
+      magnitude=settings.randaugment,
+      num_ops=settings.randaugment_ops,
+      ratios=[x // y for y, x in sizes] if settings.buckets else None,
+    )
+    fitted = [
+      images.fit_pixels(image, size, settings.channels)
+      for image, size in zip(changed, sizes, strict=True)
+    ]
+    tokens, valid = self._encode([text for _, text in read])
+    return {"image": np.stack(fitted), "tokens": tokens, "valid": valid}
+
+  def _size_of(self, index: int) -> tuple[int, int]:
+    """Rows and columns that an example is stretched to."""
+    if self._shapes is None:
+      return self._size
+    return int(self._shapes[index, 0]), int(self._shapes[index, 1])
 
   def _scan(self) -> None:
     """Reads all texts, and shapes where there are buckets; drops what does not fit."""
@@ -219,12 +257,11 @@ class WordImages:
     return [kept[k] if k in kept else found[k] for k in indices]
 
   def _decode(self, index: int, record: tuple[bytes, str]) -> np.ndarray:
-    size = self._size
-    if self._shapes is not None:
-      size = (int(self._shapes[index, 0]), int(self._shapes[index, 1]))
-    name = self.records.name(int(self._numbers[index]))
     return images.decode_image(
-      record[0], name=name, image_size=size, channels=self.settings.channels
+      record[0],
+      name=self.records.name(int(self._numbers[index])),
+      image_size=self._size_of(index),
+      channels=self.settings.channels,
     )
 
   def _encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

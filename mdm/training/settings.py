@@ -64,9 +64,10 @@ class Optimizer:
     name: "adamw", "lion", "sgd" or "muon" (matrices by Muon, tables and the rest by
       Adam).
     learning_rate: the peak of the schedule.
-    schedule: shape after warm-up: "constant", "cosine", "linear", or "wsd" (constant,
-      then linear over the last `decay` of the steps).
-    warmup: how long the rate rises linearly from 0.
+    schedule: shape after warm-up: "constant", "cosine", "linear", "wsd" (constant,
+      then linear over the last `decay` of the steps), or "onecycle" (half cosines up
+      from a 25th of the peak and down).
+    warmup: how long the rate rises, linearly from 0 unless "onecycle".
     decay: length of the fall of "wsd".
     end: last rate as a share of the peak.
     weight_decay: decoupled, on matrices only: vectors (biases, norms) are exempt.
@@ -79,7 +80,7 @@ class Optimizer:
 
   name: Literal["adamw", "lion", "muon", "sgd"] = "adamw"
   learning_rate: float = 1e-3
-  schedule: Literal["constant", "cosine", "linear", "wsd"] = "cosine"
+  schedule: Literal["constant", "cosine", "linear", "onecycle", "wsd"] = "cosine"
   warmup: Duration = "5%"
   decay: Duration = "20%"
   end: float = 0.0

@@ -18,6 +18,8 @@ def test_lists_of_a_config_file_are_taken_as_tuples():
     ({"image_size": [32]}, r"rows and columns"),
     ({"canvas": 1}, r"data\.canvas = 1"),
     ({"augment": 2.0}, r"data\.augment = 2\.0"),
+    ({"randaugment": 11}, r"data\.randaugment = 11\.0"),
+    ({"randaugment_ops": 0}, r"data\.randaugment_ops = 0"),
     ({"num_test": 0}, r"data\.num_test = 0"),
     ({"max_len": 26}, r"data\.max_len = 26 exceeds the 25"),
     ({"strength": 70}, r"data\.strength = 70"),
@@ -32,7 +34,8 @@ def test_every_key_that_shapes_images_changes_the_folder():
   other = {
     "image_size": (48, 96), "channels": 3, "strength": 0.5, "case": "mixed",
     "num_train": 7, "num_test": 7, "min_len": 4, "max_len": 7, "num_words": 7,
-    "fonts_dir": "x", "system_fonts": True, "seed": 1,
+    "fonts_dir": "x", "system_fonts": True, "seed": 1, "style": "scene",
+    "texts": "signs", "photos_dir": "x",
   }  # fmt: skip
   assert set(other) == set(RENDER_KEYS)
   names = {WordSettings(**{key: value}).render_name() for key, value in other.items()}

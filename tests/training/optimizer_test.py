@@ -37,6 +37,14 @@ def test_cosine_falls_to_its_end():
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_one_cycle_rises_and_falls_along_half_cosines():
+  found = rates(schedule="onecycle", warmup=20, end=4e-6)
+  up = [0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * t / 20)) for t in range(20)]
+  share = [0.5 * (1 + math.cos(math.pi * t / 80)) for t in range(81)]
+  down = [4e-6 + (1 - 4e-6) * s for s in share]
+  np.testing.assert_allclose(found, up + down, rtol=1e-5, atol=1e-7)
+
+
 def test_linear_falls_evenly_after_the_warmup():
   found = rates(schedule="linear", warmup="1 epoch", end=0.5)
   np.testing.assert_allclose(found[25:], np.linspace(1, 0.5, 76), rtol=1e-5)
