@@ -212,8 +212,9 @@ def average_strata(
 ) -> Score:
   """Mean of `estimate(keys, stratum)` over strata in order, and its standard error.
 
-  Var(mean) = sum of (e_k - e_{k+1})^2 / (2 K (K - 1)), which counts what changes from
-  one stratum to the next as error too: rather too large than too small.
+  Var(mean) = sum of (e_k - e_{k+1})^2 / (2 K (K + 1)), the first and last difference
+  twice, so that every stratum is in two. What changes from one stratum to the next
+  counts as error too: rather too large than too small.
   """
   num = strata.shape[1]
 
@@ -224,5 +225,6 @@ def average_strata(
   nats = jax.lax.map(one, jnp.arange(num))  # s b
   if num == 1:
     return Score(nats[0], jnp.full_like(nats[0], jnp.inf))
-  steps = jnp.square(nats[1:] - nats[:-1]).sum(axis=0)
-  return Score(nats.mean(axis=0), jnp.sqrt(steps / (2.0 * num * (num - 1))))
+  steps = jnp.square(jnp.diff(nats, axis=0))  # s-1 b
+  total = steps.sum(axis=0) + steps[0] + steps[-1]
+  return Score(nats.mean(axis=0), jnp.sqrt(total / (2.0 * num * (num + 1))))
