@@ -84,6 +84,10 @@ class Characters:
       )
     return self._ranks[places]
 
+  def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """The arrays of several texts."""
+    return [self.encode_array(text) for text in texts]
+
   def decode(self, ids: Sequence[int] | np.ndarray, *, hidden: str = "_") -> str:
     """The text of ids; EOS gives nothing, ids V and up give `hidden` each."""
     known = len(self.characters)

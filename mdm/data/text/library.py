@@ -43,11 +43,16 @@ class LibraryTokenizer:
 
   def encode(self, text: str) -> list[int]:
     """Ids of a text, without EOS; what the file does not know is its unknown token."""
-    return self._inner.encode_batch_fast([text], add_special_tokens=False)[0].ids
+    return self.encode_many([text])[0].tolist()
 
   def encode_array(self, text: str) -> Int32[np.ndarray, "n"]:
     """The same as an array."""
-    return np.asarray(self.encode(text), np.int32)
+    return self.encode_many([text])[0]
+
+  def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """The arrays of several texts, on all cores."""
+    found = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.asarray(encoding.ids, np.int32) for encoding in found]
 
   def decode(self, ids: Sequence[int] | np.ndarray, *, hidden: str = "_") -> str:
     """The text of ids; EOS and PAD give nothing, ids V and up give `hidden` each."""

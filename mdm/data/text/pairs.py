@@ -51,7 +51,7 @@ def prepare(
   return storage.prepare_folder(
     settings,
     lambda: list_files(settings.path, SUFFIXES),
-    lambda: _make(settings),
+    lambda folder: _make(settings, folder),
     force=force,
   )
 
@@ -77,8 +77,8 @@ class Pairs:
     self.settings, self.split = settings, split
     self._folder = storage.open_folder(settings)
     storage.check_split(settings, self._folder, split)
-    self._tokens = storage.open_array(self._folder, f"{split}.tokens")
-    bounds = np.array(storage.open_array(self._folder, f"{split}.bounds"))
+    self._tokens = storage.open_tokens(self._folder, split)
+    bounds = np.load(self._folder / f"{split}.bounds.npy")
     fits = bounds[:, 2] - bounds[:, 0] <= settings.length
     if not fits.any():
       longest = int((bounds[:, 2] - bounds[:, 0]).min())
@@ -169,7 +169,7 @@ def read_pairs(path: pathlib.Path) -> Iterator[Pair]:
     yield Pair(parts[0], parts[1], where)
 
 
-def _make(settings: PairSettings) -> storage.Built:
+def _make(settings: PairSettings, folder: pathlib.Path) -> storage.Built:
   """Reads, splits and encodes pairs."""
   pairs, documents = {}, []
   for path in list_files(settings.path, SUFFIXES):
@@ -194,13 +194,12 @@ def _make(settings: PairSettings) -> storage.Built:
   tokenizer = make_tokenizer(
     settings.tokenizer, learned_from, vocab_size=settings.vocab_size, has_eos=True
   )
-  arrays: dict[str, np.ndarray] = {}
   for split, rows in parts.items():
     tokens, bounds = _encode(tokenizer, rows)
-    arrays[f"{split}.tokens"] = storage.pack(tokens, tokenizer.vocab_size)
-    arrays[f"{split}.bounds"] = bounds
+    storage.write_tokens(folder, split, tokenizer.vocab_size, [tokens])
+    np.save(folder / f"{split}.bounds.npy", bounds)
   splits = {split: {"num_pairs": len(rows)} for split, rows in parts.items()}
-  return storage.Built(tokenizer, arrays, {"splits": splits})
+  return storage.Built(tokenizer, splits)
 
 
 def _encode(tokenizer: Any, rows: list[Pair]) -> tuple[np.ndarray, np.ndarray]:

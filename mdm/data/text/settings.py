@@ -1,6 +1,7 @@
 """The keys of `config.data` for texts: corpora in windows, and prompts with answers."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import pathlib
@@ -8,7 +9,8 @@ from typing import ClassVar
 
 from mdm.data.settings import DataSettings
 
-VERSION = 1  # of the files that are built; a change of their form counts it up
+VERSION = 2  # of the files that are built; a change of their form counts it up
+TOKENIZERS = ("text8", "characters", "bytes", "bpe")
 CORPORA = ("tiny_shakespeare", "wikitext2")
 SPLITTINGS = ("passages", "ends")
 
@@ -38,6 +40,13 @@ class TokenSettings(DataSettings):
     """Raises ValueError for values out of range."""
     if self.length < 1:
       raise ValueError(f"data.length = {self.length} must be 1 or more.")
+    if self.tokenizer not in TOKENIZERS and not self.tokenizer.endswith(".json"):
+      near = difflib.get_close_matches(self.tokenizer, TOKENIZERS, n=1)
+      raise ValueError(
+        f"data.tokenizer = {self.tokenizer!r} is unknown; "
+        + (f"did you mean {near[0]}? " if near else "")
+        + f"Known: {', '.join(TOKENIZERS)}, or the path of a .json file."
+      )
     if self.vocab_size < 1:
       raise ValueError(f"data.vocab_size = {self.vocab_size} must be 1 or more.")
     if not 0 < self.held_out < 1:

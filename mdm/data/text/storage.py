@@ -1,18 +1,20 @@
 """Token arrays on disk: built once, whole or not at all, memory-mapped when read.
 
-A folder holds one plain `.npy` array of ids per split, in the smallest unsigned type,
-with `tokenizer.json`, `info.json` and the manifest of building.py. Not ArrayRecord: a
-window may begin at any token, so a file of records would be read two records for one;
-an array gives any window by its address, in any process, without an index or a decoder.
+A folder holds the ids of each split one after the other, as plain numbers of the
+smallest unsigned type, with `tokenizer.json`, `info.json` and the manifest of
+building.py. Not ArrayRecord: a window may begin at any token, so for one window two
+records would be read; an array gives any window by its address, in any process, without
+an index or a decoder.
 """
 
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int, UInt
 
 from mdm.data import building
 from mdm.data.text.settings import TokenSettings
@@ -22,23 +24,21 @@ INFO, TOKENIZER = "info.json", "tokenizer.json"
 
 
 class Built(NamedTuple):
-  """What a data set consists of.
+  """What a builder hands back beside the ids that it wrote.
 
   Attributes:
     tokenizer: that made the ids.
-    arrays: by file name, as "train.tokens".
-    info: facts for a report.
+    splits: of each split, facts for a report.
   """
 
   tokenizer: Tokenizer
-  arrays: Mapping[str, np.ndarray]
-  info: Mapping[str, Any]
+  splits: Mapping[str, Mapping[str, Any]]
 
 
 def prepare_folder(
   settings: TokenSettings,
   sources: Callable[[], Sequence[pathlib.Path]],
-  make: Callable[[], Built],
+  make: Callable[[pathlib.Path], Built],
   *,
   force: bool = False,
 ) -> pathlib.Path:
@@ -46,7 +46,7 @@ def prepare_folder(
 
   Args:
     sources: the user's files that it is made from; they may be gone later.
-    make: reads and encodes them.
+    make: reads and encodes them, and writes ids into the folder it is given.
     force: build it anew.
 
   Raises:
@@ -60,11 +60,13 @@ def prepare_folder(
     aside = folder.with_name(f".{folder.name}.incomplete")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    built = make()
-    for name, array in built.arrays.items():
-      np.save(aside / f"{name}.npy", array)
+    built = make(aside)
     save_tokenizer(built.tokenizer, aside / TOKENIZER)
-    info = dict(built.info) | {"sources": _checksums(settings, sources())}
+    info = {
+      "dtype": str(_dtype(built.tokenizer.vocab_size)),
+      "splits": built.splits,
+      "sources": _checksums(settings, sources()),
+    }
     (aside / INFO).write_text(json.dumps(info, indent=1, ensure_ascii=False))
     building.write_manifest(aside)
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,9 +89,30 @@ def open_folder(settings: TokenSettings) -> pathlib.Path:
   return folder
 
 
-def open_array(folder: pathlib.Path, name: str) -> np.ndarray:
-  """An array of a folder, mapped and not read."""
-  return np.load(folder / f"{name}.npy", mmap_mode="r")
+def write_tokens(
+  folder: pathlib.Path,
+  split: str,
+  vocab_size: int,
+  pieces: Iterable[Int[np.ndarray, "_"]],
+) -> int:
+  """Appends ids to the file of a split; returns how many there are.
+
+  Raises:
+    ValueError: there are none.
+  """
+  count, dtype = 0, _dtype(vocab_size)
+  with (folder / f"{split}.tokens").open("wb") as file:
+    for piece in pieces:
+      file.write(piece.astype(dtype).tobytes())
+      count += len(piece)
+  if not count:
+    raise ValueError(f"split {split!r} has no token; give more text.")
+  return count
+
+
+def open_tokens(folder: pathlib.Path, split: str) -> UInt[np.ndarray, "n"]:
+  """All ids of a split, mapped and not read."""
+  return np.memmap(folder / f"{split}.tokens", read_info(folder)["dtype"], mode="r")
 
 
 def check_split(settings: TokenSettings, folder: pathlib.Path, split: str) -> None:
@@ -124,9 +147,9 @@ def open_tokenizer(settings: TokenSettings) -> Tokenizer:
   return load_tokenizer(place)
 
 
-def pack(ids: np.ndarray, vocab_size: int) -> np.ndarray:
-  """Ids in the smallest unsigned type that holds the vocabulary."""
-  return ids.astype(np.min_scalar_type(vocab_size - 1))
+def _dtype(vocab_size: int) -> np.dtype:
+  """The smallest unsigned type, low byte first, that holds the vocabulary."""
+  return np.min_scalar_type(vocab_size - 1).newbyteorder("<")
 
 
 def _has_changed(

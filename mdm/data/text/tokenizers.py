@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32
 
-NAMED = ("text8", "characters", "bytes", "bpe")
+from mdm.data.text.settings import TOKENIZERS
 
 
 @runtime_checkable
@@ -51,6 +51,10 @@ class Tokenizer(Protocol):
     """The same as an array, quick for whole books."""
     ...
 
+  def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """The arrays of several texts; on all cores, where the tokenizer can."""
+    ...
+
   def decode(self, ids: Sequence[int] | np.ndarray, *, hidden: str = "_") -> str:
     """The text of ids; EOS and PAD give nothing, ids V and up give `hidden` each."""
     ...
@@ -79,6 +83,10 @@ class Bytes:
   def encode_array(self, text: str) -> Int32[np.ndarray, "n"]:
     """The same as an array."""
     return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+  def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """The arrays of several texts."""
+    return [self.encode_array(text) for text in texts]
 
   def decode(self, ids: Sequence[int] | np.ndarray, *, hidden: str = "_") -> str:
     """The text; bytes that are no UTF-8 become the replacement character."""
@@ -157,8 +165,8 @@ def load_tokenizer(path: str | pathlib.Path) -> Tokenizer:
   place = pathlib.Path(path).expanduser()
   if not place.is_file():
     raise ValueError(
-      f"tokenizer {str(path)!r} is neither one of {', '.join(NAMED)} nor a file; give "
-      "a known name or the path of a tokenizer.json."
+      f"tokenizer {str(path)!r} is neither one of {', '.join(TOKENIZERS)} nor a file; "
+      "give a known name or the path of a tokenizer.json."
     )
   try:
     content = json.loads(place.read_text("utf-8"))

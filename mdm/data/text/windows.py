@@ -5,6 +5,8 @@ the settings ask for it, else by an empty line. Evaluation tiles the split: each
 comes once, and the last window may end in padding. Training takes tile k of the epoch's
 order and begins anywhere within it, at an offset that seed and place in the stream
 decide: windows start at every token, and an epoch still passes over all the text.
+
+A corpus is read whole to be split: building takes about three times its size in memory.
 """
 
 import pathlib
@@ -21,6 +23,8 @@ from mdm.data.text.settings import TextSettings
 from mdm.data.text.splits import SEPARATOR, split_documents
 from mdm.data.text.tokenizers import Tokenizer, make_tokenizer
 
+AT_ONCE = 256  # documents that are encoded together
+
 
 def prepare(
   settings: TextSettings,
@@ -32,7 +36,10 @@ def prepare(
   """Builds the data set unless it is there; returns its folder."""
   del progress, num_workers  # one pass over a text
   return storage.prepare_folder(
-    settings, lambda: source_files(settings), lambda: _make(settings), force=force
+    settings,
+    lambda: source_files(settings),
+    lambda folder: _make(settings, folder),
+    force=force,
   )
 
 
@@ -57,7 +64,7 @@ class TextWindows:
     self.settings, self.split = settings, split
     self._folder = storage.open_folder(settings)
     storage.check_split(settings, self._folder, split)
-    self._tokens = storage.open_array(self._folder, f"{split}.tokens")
+    self._tokens = storage.open_tokens(self._folder, split)
     self.tokenizer = storage.open_tokenizer(settings)
 
   def __len__(self) -> int:
@@ -113,7 +120,7 @@ class TextWindows:
     }
 
 
-def _make(settings: TextSettings) -> storage.Built:
+def _make(settings: TextSettings, folder: pathlib.Path) -> storage.Built:
   """Reads, splits and encodes a corpus."""
   parts = split_documents(
     read_corpus(settings),
@@ -134,19 +141,18 @@ def _make(settings: TextSettings) -> storage.Built:
     vocab_size=settings.vocab_size,
     has_eos=settings.needs_eos,
   )
-  arrays, splits = {}, {}
+  ends = [tokenizer.eos_id or 0] * settings.eos
+  splits = {}
   for split, texts in runs.items():
-    ends = [tokenizer.eos_id or 0] * settings.eos
-    ids = _encode(tokenizer, texts, ends, f"data.name = {settings.name!r}, {split}")
-    texts = [tokenizer.normalize(text) for text in texts]
-    arrays[f"{split}.tokens"] = storage.pack(ids, tokenizer.vocab_size)
+    where = f"data.name = {settings.name!r}, {split}"
+    pieces = _encode(tokenizer, texts, ends, where)
     splits[split] = {
-      "num_tokens": len(ids),
+      "num_tokens": storage.write_tokens(folder, split, tokenizer.vocab_size, pieces),
       "num_documents": len(parts[split]),
-      "num_characters": sum(len(text) for text in texts),
-      "num_bytes": sum(len(text.encode()) for text in texts),
+      "num_characters": sum(len(tokenizer.normalize(t)) for t in texts),
+      "num_bytes": sum(len(tokenizer.normalize(t).encode()) for t in texts),
     }
-  return storage.Built(tokenizer, arrays, {"splits": splits})
+  return storage.Built(tokenizer, splits)
 
 
 def _join(documents: Sequence[Document], *, by_document: bool) -> Iterator[str]:
@@ -165,10 +171,11 @@ def _join(documents: Sequence[Document], *, by_document: bool) -> Iterator[str]:
 
 def _encode(
   tokenizer: Tokenizer, texts: Sequence[str], ends: Sequence[int], where: str
-) -> np.ndarray:
-  """Ids of the runs of a split, each with its end."""
+) -> Iterator[np.ndarray]:
+  """Ids of the runs of a split, each with its end, some runs at a time."""
   try:
-    pieces = [tokenizer.encode_array(text) for text in texts]
+    for first in range(0, len(texts), AT_ONCE):
+      for piece in tokenizer.encode_many(texts[first : first + AT_ONCE]):
+        yield np.append(piece, ends).astype(np.int32)
   except ValueError as error:
     raise ValueError(f"{where}: {error}") from error
-  return np.concatenate([np.append(p, ends).astype(np.int32) for p in pieces])

@@ -17,6 +17,7 @@ from mdm.data.text.settings import PairSettings, TextSettings
       {"name": "kjv", "held_out": 10.0},
       r"data\.held_out = 10\.0 lies outside \(0, 1\)",
     ),
+    ({"name": "kjv", "tokenizer": "tex8"}, r"'tex8' is unknown; did you mean text8\?"),
     ({"name": "kjv", "vocab_size": 0}, r"data\.vocab_size = 0"),
     ({"name": "kjv", "split": "books"}, r"data\.split = 'books' is unknown; .*ends"),
     ({"name": "text_corpora", "corpus": "ptb"}, r"data\.corpus = 'ptb' is unknown"),

@@ -19,14 +19,20 @@ def count(section):
   return datasets.load(section, "train").describe()["num_documents"]
 
 
-def test_ids_are_kept_in_the_smallest_type(built):
-  assert np.load(built[2] / "train.tokens.npy", mmap_mode="r").dtype == np.uint8
-  for vocab_size, dtype in ((256, "uint8"), (257, "uint16"), (65_537, "uint32")):
-    assert storage.pack(np.array([vocab_size - 1]), vocab_size).dtype == dtype
+@pytest.mark.parametrize(("vocab_size", "size"), [(256, 1), (257, 2), (65_537, 4)])
+def test_ids_are_kept_in_the_smallest_type(tmp_path, vocab_size, size):
+  ids = np.array([0, vocab_size - 1, 7])
+  pieces = [ids[:2], ids[:0], ids[2:]]
+  assert storage.write_tokens(tmp_path, "train", vocab_size, pieces) == 3
+  assert (tmp_path / "train.tokens").stat().st_size == 3 * size
+  (tmp_path / "info.json").write_text(f'{{"dtype": "<u{size}"}}')
+  assert storage.open_tokens(tmp_path, "train").tolist() == ids.tolist()
+  with pytest.raises(ValueError, match="'test' has no token"):
+    storage.write_tokens(tmp_path, "test", vocab_size, [])
 
 
 def test_building_again_does_nothing_and_force_builds_the_same(built):
-  path = built[2] / "train.tokens.npy"
+  path = built[2] / "train.tokens"
   before, content = path.stat().st_mtime_ns, path.read_bytes()
   assert datasets.prepare(**built[0]) == built[2]
   assert path.stat().st_mtime_ns == before
@@ -53,7 +59,7 @@ def test_sources_that_changed_are_built_anew_and_gone_ones_are_not_missed(built)
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "manifest"])
 def test_a_damaged_file_is_named_with_the_remedy_and_force_repairs(built, damage):
   section, _, folder = built
-  path = folder / "train.tokens.npy"
+  path = folder / "train.tokens"
   content = bytearray(path.read_bytes())
   if damage == "truncate":
     path.write_bytes(content[:-10])
@@ -88,7 +94,7 @@ def test_a_build_that_fails_or_is_cut_leaves_what_was_there(built):
   section, sources, folder = built
   aside = folder.with_name(f".{folder.name}.incomplete")
   aside.mkdir()
-  (aside / "train.tokens.npy").write_bytes(b"half")
+  (aside / "train.tokens").write_bytes(b"half")
   (sources / "00.txt").write_bytes(b"\xff")
   with pytest.raises(ValueError, match=r"00\.txt is not UTF-8"):
     datasets.prepare(**section)
