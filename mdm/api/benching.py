@@ -16,6 +16,7 @@ from mdm.training import config
 
 STEPWISE = ("lc", "blc", "random")
 SPLITS = {"iiit5k": "train+validation", "folder": ""}  # IIIT5K trains no reader here
+MOST_CONFUSIONS = 30
 RESTARTS = 24  # images for which tesseract is started anew
 
 
@@ -72,8 +73,7 @@ def bench_reader(
   )
   if any(rival.name == "tesseract" for rival in rivals):
     notes.append(_restarted(words))
-  accuracy = {row["reader"]: row["accuracy"] for row in rows}
-  best = max((entrant.name for entrant in ours), key=lambda name: accuracy[name])
+  best = max(rows[: len(ours)], key=lambda row: row["accuracy"])["reader"]
   if misses is not None:
     missed.write_misses(misses, words, readings, best)
   return {
@@ -84,8 +84,22 @@ def bench_reader(
     **conditions,
     "notes": [conditions["timed"], *notes],
     "best": best,
-    "by_length": missed.accuracy_by_length(readings[best], words.truths),
-    "confusions": missed.count_confusions(readings[best], words.truths)[:30],
+    **_describe_misses(readings[best], words.truths),
+  }
+
+
+def _describe_misses(
+  readings: Sequence[str], truths: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+  """Accuracy by length and the most frequent confusions."""
+  by_length = missed.accuracy_by_length(readings, truths)
+  confusions = missed.count_confusions(readings, truths)[:MOST_CONFUSIONS]
+  return {
+    "by_length": [
+      {"length": k, "accuracy": share, "count": count}
+      for k, (share, count) in by_length.items()
+    ],
+    "confusions": [{"true": a, "read": b, "count": n} for a, b, n in confusions],
   }
 
 
