@@ -37,12 +37,26 @@ TEXT = {
                 "dropout": 0.1},
   },
 }  # fmt: skip
+TIMELESS = {
+  "method": {},
+  "model": {
+    "network": {"name": "denoiser.Denoiser", "vocab_size": 39, "width": 16, "depth": 1,
+                "heads": 2, "zero_head": False, "dropout": 0.1},
+  },
+}  # fmt: skip
+CAUSAL = {
+  "method": {},
+  "model": {"network": TIMELESS["model"]["network"] | {"is_causal": True}},
+}
 SMALL = {
+  "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
+  "diffusion.llada": TIMELESS,
   "diffusion.mdiff4str": READER,
   "diffusion.mdiff4str_ctc": READER,
   "diffusion.md4": TEXT,
   "diffusion.mdlm": TEXT,
   "diffusion.genmd4": TEXT,
+  "text.causal_lm": CAUSAL,
 }
 BASES = ["diffusion.mask_diffusion"]  # what methods share, none itself
 METHODS = sorted(SMALL)

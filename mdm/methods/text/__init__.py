@@ -1,0 +1,1 @@
+"""Language models that are no diffusion: what masked ones are measured against."""
