@@ -1,7 +1,8 @@
 """Telling a network the time: an embedding of t, and norms whose scale it sets.
 
 Source: *Scalable Diffusion Models with Transformers*, Peebles and Xie, 2023, section
-3.2 (adaLN-Zero) and its public code.
+3.2 (adaLN-Zero) and its public code; *Simplified and Generalized Masked Diffusion for
+Discrete Data*, 2024, public code (the style "md4").
 """
 
 import math
@@ -13,32 +14,61 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from mdm.masks.choices import check_choice
-from mdm.nn.layers import LayerNorm, Linear, RMSNorm
+from mdm.nn.layers import LayerNorm, Linear, RMSNorm, activation
 
 TIMES = ("none", "adaln")
 NORMS = ("layer", "rms")
+STYLES = ("dit", "md4")
 FREQUENCIES = 128
 
 
-def time_features(t: Float[Array, "b"]) -> Float[Array, "b f"]:
-  """Cosines and sines of 1000 t at 128 frequencies from 1 down to 1/10,000."""
-  rates = jnp.exp(-math.log(10_000.0) * jnp.arange(FREQUENCIES) / FREQUENCIES)
+def time_features(
+  t: Float[Array, "b"], frequencies: int = FREQUENCIES, *, has_last: bool = False
+) -> Float[Array, "b f"]:
+  """Cosines and sines of 1000 t at frequencies that fall from 1 towards 1/10,000.
+
+  Args:
+    t: times in [0, 1].
+    frequencies: how many; half the features.
+    has_last: whether 1/10,000 is among them.
+  """
+  steps = max(frequencies - has_last, 1)
+  rates = jnp.exp(-math.log(10_000.0) * jnp.arange(frequencies) / steps)
   angles = 1000.0 * t.astype(jnp.float32)[:, None] * rates  # b f/2
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)  # b f
 
 
 class TimeEmbed(nn.Module):
-  """t in [0, 1] to a condition: its features through two linear maps; float32."""
+  """t in [0, 1] to a condition: its features through two linear maps; float32.
+
+  Attributes:
+    width: of the condition.
+    style: "dit" has 128 frequencies and a hidden layer as wide as the condition; "md4"
+      as many features as the condition and four times as many hidden units.
+    last: the activation at the end.
+  """
 
   width: int
+  style: str = "dit"
+  last: str = "silu"
 
   @nn.compact
   def __call__(self, t: Float[Array, "b"]) -> Float[Array, "b e"]:
-    """SiLU(W2 SiLU(W1 features)): ready for every `Modulation`."""
-    init = nn.initializers.normal(0.02)
-    up = Linear((self.width,), (None, "mlp"), kernel_init=init, name="up")
+    """last(W2 SiLU(W1 features)): ready for every `Modulation`.
+
+    Raises:
+      ValueError: an unknown style or activation.
+    """
+    check_choice("time_style", self.style, STYLES)
+    if self.style == "md4":
+      features = time_features(t, self.width // 2, has_last=True)
+      hidden, init = 4 * self.width, nn.initializers.lecun_normal()
+    else:
+      features, hidden = time_features(t), self.width
+      init = nn.initializers.normal(0.02)
+    up = Linear((hidden,), (None, "mlp"), kernel_init=init, name="up")
     out = Linear((self.width,), ("mlp", "embed"), kernel_init=init, name="out")
-    return jax.nn.silu(out(jax.nn.silu(up(time_features(t)))))  # b e
+    return activation(self.last)(out(jax.nn.silu(up(features))))  # b e
 
 
 class Modulation(nn.Module):

@@ -5,8 +5,8 @@ optional: the best guess of a hidden token depends on the visible ones alone.
 
 Published, as settings of `Denoiser`:
   MD4     mlp="sigmoid-gated", mlp_ratio=8/3, norm="layer", bias=False, time="adaln",
-          cond_width=64, depth_scaled=True, epsilon=1e-5; S: width=768, depth=12,
-          heads=12.
+          time_style="md4", cond_width=64, depth_scaled=True, epsilon=1e-5; S:
+          width=768, depth=12, heads=12.
   MDLM    mlp="gelu_tanh", mlp_ratio=4, norm="layer", bias=True, time="adaln",
           cond_width=128, epsilon=1e-5, dropout=0.1; width=768, depth=12, heads=12.
   LLaDA   mlp="swiglu", mlp_ratio=3, norm="rms", bias=False, time="none", theta=500_000,
@@ -19,7 +19,7 @@ Diffusion Models*, 2025 (LLaDA); *Block Diffusion*, 2025 (cached blocks); and th
 public code.
 Differences:
   - heads are rotated in half-split form everywhere; MD4 interleaves the pairs.
-  - all read 1000 t through the same two maps; MDLM's code reads -log alpha.
+  - all read 1000 t; MDLM's code reads -log alpha.
   - norms that are modulated have no scale of their own; MDLM's have.
   - dropout is plain, on branches; MD4 drops channels of whole rows, and attention.
 """
@@ -34,7 +34,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mdm.masks.choices import check_choice
 from mdm.nn.conditioning import TIMES, Modulation, TimeEmbed, make_norm, modulate
-from mdm.nn.layers import named
+from mdm.nn.layers import GATES, named
 from mdm.nn.modulated import ModulatedStack
 from mdm.nn.rotary import KeyValue, Rotation, make_rotation
 
@@ -59,6 +59,8 @@ class Denoiser(nn.Module):
     positions: "rope", or "none" for a network that knows no order.
     theta: base of the rotation's wavelengths.
     time: "adaln" tells t to every block (adaLN-Zero); "none" ignores it.
+    time_style: "dit" or "md4", see `conditioning.TimeEmbed`; "md4" passes the embedding
+      through the activation of the MLP's gate.
     cond_width: width of the time's embedding.
     zero_head: whether logits start at zero, every token equally likely.
     ties_head: whether the head is the embedding, transposed.
@@ -77,6 +79,7 @@ class Denoiser(nn.Module):
   positions: str = "rope"
   theta: float = 10_000.0
   time: str = "none"
+  time_style: str = "dit"
   cond_width: int = 128
   zero_head: bool = True
   ties_head: bool = False
@@ -102,9 +105,10 @@ class Denoiser(nn.Module):
     valid: Bool[Array, "b n"] | None = None,
     visible: Bool[Array, "#b 1 n n"] | None = None,
     positions: Int[Array, "#b n"] | None = None,
+    outputs: int | None = None,
     train: bool = False,
-  ) -> Float[Array, "b n v"]:
-    """Logits of the V classes at every position.
+  ) -> Float[Array, "b q v"]:
+    """Logits of the V classes at every position, or at the first `outputs` of them.
 
     Args:
       t: share of hidden tokens, or the schedule's time; needed where `time` is "adaln".
@@ -112,6 +116,7 @@ class Denoiser(nn.Module):
       visible: True where query q (axis 2) may see key k (axis 3); with `is_causal` both
         must allow it.
       positions: of the tokens; None for 0, 1, 2, ...
+      outputs: how many positions get logits; None for all.
 
     Raises:
       ValueError: no time where one is needed, or settings that contradict each other.
@@ -125,7 +130,7 @@ class Denoiser(nn.Module):
       visible = real if visible is None else visible & real
     if positions is None:
       positions = jnp.arange(n)[None]
-    return self._run(tokens, t, visible, positions, train=train)[0]
+    return self._run(tokens, t, visible, positions, outputs=outputs, train=train)[0]
 
   def init_cache(self, batch: int, length: int) -> Cache:
     """An empty cache for canvases of `length` tokens; needs no parameters."""
@@ -177,8 +182,9 @@ class Denoiser(nn.Module):
     past: KeyValue | None = None,
     start: int | Int[Array, ""] = 0,
     *,
+    outputs: int | None = None,
     train: bool = False,
-  ) -> tuple[Float[Array, "b n v"], KeyValue | None]:
+  ) -> tuple[Float[Array, "b q v"], KeyValue | None]:
     """What `__call__` and `extend` share."""
     self._check(t)
     init = named(nn.initializers.normal(self.width**-0.5), "vocab", "embed")
@@ -186,11 +192,13 @@ class Denoiser(nn.Module):
     x = jnp.take(table, tokens, axis=0).astype(self.dtype)  # b n d
     cond = None
     if self.time == "adaln" and t is not None:
-      cond = TimeEmbed(self.cond_width, name="time_embed")(t)  # b e
+      is_md4 = self.time_style == "md4"
+      last = GATES.get(self.mlp, "silu") if is_md4 else "silu"
+      cond = TimeEmbed(self.cond_width, self.time_style, last, name="time_embed")(t)
     x, pairs = self._stack()(
       x, cond, self._rotation(positions), visible, past, start, train=train
     )
-    return self._head(x, cond, table), pairs
+    return self._head(x[:, :outputs], cond, table), pairs
 
   def _stack(self) -> ModulatedStack:
     return ModulatedStack(

@@ -24,6 +24,18 @@ def test_time_features_are_cosines_and_sines_of_a_thousand_t():
   np.testing.assert_allclose(features[:, 128:], np.sin(angles), atol=3e-4)
 
 
+def test_the_features_of_md4_reach_the_lowest_frequency():
+  features = np.asarray(time_features(T, 4, has_last=True))
+  rates = 10_000.0 ** (-np.arange(4) / 3)
+  angles = 1000 * np.asarray(T)[:, None] * rates
+  np.testing.assert_allclose(features[:, 4:], np.sin(angles), atol=3e-4)
+
+
+def test_an_unknown_style_of_time_is_named(variables_of):
+  with pytest.raises(ValueError, match="did you mean 'md4'"):
+    variables_of(TimeEmbed(16, "md5"), T)
+
+
 def test_times_get_conditions_of_their_own(variables_of):
   module = TimeEmbed(16)
   cond = module.apply(variables_of(module, T), T)

@@ -23,6 +23,19 @@ class Table(nn.Module):
     return jnp.repeat(table, len(tokens) // self.rows, axis=0)
 
 
+class Mean(nn.Module):
+  """Scores from each token, the mean of what a row shows, and the time."""
+
+  vocab_size: int = V
+
+  @nn.compact
+  def __call__(self, tokens, t, *, valid=None, train=False):
+    x = nn.Embed(self.vocab_size + 1, 8)(tokens)
+    seen = jnp.ones(tokens.shape) if valid is None else valid
+    mean = (x * seen[..., None]).sum(1) / seen.sum(1, keepdims=True)
+    return nn.Dense(self.vocab_size)(jnp.sin(x + mean[:, None] + t[:, None, None]))
+
+
 def make_batch(rows=ROWS, length=N, vocab=V, **more):
   rng = np.random.default_rng(0)
   return {
