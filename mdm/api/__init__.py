@@ -1,10 +1,11 @@
-"""The package in Python: train a config, evaluate a run, load it and read images."""
+"""The package in Python: train a config, evaluate a run, load it and read or write."""
 
 from mdm.api.benching import bench_reader
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
 from mdm.api.model import ImageLike, Model, Reading, load
-from mdm.api.reading import plot, predict
+from mdm.api.plotting import plot
+from mdm.api.reading import predict
 from mdm.api.runs import (
   ClaimReport,
   bench_rendering,
@@ -13,14 +14,20 @@ from mdm.api.runs import (
   evaluate,
   train,
 )
+from mdm.api.scoring import TextScore
+from mdm.api.texts import bench_sampler, sample, score
+from mdm.api.writing import Sample
 
 __all__ = [
   "ClaimReport",
   "ImageLike",
   "Model",
   "Reading",
+  "Sample",
+  "TextScore",
   "bench_reader",
   "bench_rendering",
+  "bench_sampler",
   "bench_step",
   "build_data",
   "check_data",
@@ -32,6 +39,8 @@ __all__ = [
   "load",
   "plot",
   "predict",
+  "sample",
+  "score",
   "show_data",
   "train",
 ]

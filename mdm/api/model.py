@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from mdm.api import weights
+from mdm.api.text import TextModel
 from mdm.decoding.reader import Decoded
+from mdm.evaluation.verbs import check_verb
 from mdm.evaluation.words import make_reader
 from mdm.methods.base import Method
 from mdm.training import build
@@ -58,20 +60,24 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model:
+class Model(TextModel):
   """A trained method with its variables and its processor.
+
+  It reads images, or writes and scores texts (api/text.py), as far as its method can.
 
   Attributes:
     cfg: the run's config.
     method: the method.
     variables: what it learned (averaged parameters where the run kept them).
     step: the training step they are from.
+    folder: that it was loaded from, where a tokenizer may be kept.
   """
 
   cfg: ml_collections.ConfigDict
   method: Method
   variables: Mapping[str, Any] = dataclasses.field(repr=False)
   step: int
+  folder: Path | None = None
 
   @functools.cached_property
   def charset(self) -> Any:
@@ -99,8 +105,10 @@ class Model:
       batch: images read at once.
 
     Raises:
-      ValueError: an image cannot be read, or the decoder is unknown.
+      ValueError: an image cannot be read, the decoder is unknown, or the model does not
+        read images.
     """
+    check_verb(self.method, "predict")
     many = list(images) if isinstance(images, list | tuple) else [images]
     pixels = [self.pixels(cast(ImageLike, image)) for image in many]
     read = self._reader(decoder, num_steps, final_reflect)
@@ -241,10 +249,10 @@ def load(run: str | Path, *, step: int | None = None) -> Model:
   method = build.build_method(cfg)
   if weights.is_exported(folder):
     variables, found = weights.read_variables(folder, cfg, method, step)
-    return Model(cfg, method, variables, found)
+    return Model(cfg, method, variables, found, folder)
   checkpoints = open_checkpoints(folder, reads_only=True)
   try:
     variables, found = checkpoints.restore_variables(step)
   finally:
     checkpoints.close()
-  return Model(cfg, method, variables, found)
+  return Model(cfg, method, variables, found, folder)

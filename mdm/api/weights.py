@@ -97,7 +97,8 @@ def example_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.Array]:
   from mdm.data.batch import TABLE
 
   settings = datasets.read_settings(cfg.data.to_dict())
-  sizes = {"b": 1, "n": getattr(settings, "canvas", None)}
+  length = getattr(settings, "canvas", None) or getattr(settings, "length", None)
+  sizes = {"b": 1, "n": length}
   if hasattr(settings, "image_size"):
     rows, columns = settings.image_size
     sizes |= {"y": rows, "x": columns, "c": getattr(settings, "channels", 1)}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mdm.cli import bench, data, reading, training
+from mdm.cli import bench, data, plotting, reading, training, writing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run)
     return command
 
-  for room in (training, reading, data, bench):
+  for room in (training, reading, writing, plotting, data, bench):
     room.add_commands(add)
   return parser
 

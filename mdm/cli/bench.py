@@ -5,7 +5,8 @@ from typing import Any
 
 from mdm.cli.output import print_numbers, write_result
 
-STEPS, ROUNDS = {"step": "30", "reader": "1,2,3,5"}, {"step": 7, "reader": 5}
+STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
+ROUNDS = {"step": 7, "reader": 5, "sampler": 7}
 
 
 def add_commands(add: Any) -> None:
@@ -13,22 +14,30 @@ def add_commands(add: Any) -> None:
   bench = add(
     "bench",
     bench_command,
-    "measure a reader beside others, the loop against the bare step, or rendering",
+    "measure a reader beside others, samplers and the loop against bare passes, or "
+    "rendering",
     "mdm bench reader --json numbers.json",
   )
-  bench.add_argument("what", choices=("step", "rendering", "reader"))
+  bench.add_argument("what", choices=("step", "rendering", "reader", "sampler"))
   bench.add_argument(
     "config",
     nargs="?",
     metavar="CONFIG|MODEL",
-    help="config for step; run or model for reader (default: reader)",
+    help="config for step; run or model for reader (default: reader); any for sampler",
   )
   bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
   bench.add_argument(
-    "--steps", help="step: steps per round (30); reader: denoising passes (1,2,3,5)"
+    "--steps",
+    help="step: steps per round (30); reader, sampler: denoising passes (1,2,3,5; 64)",
   )
   bench.add_argument("--rounds", type=int, help="rounds of timing (7; reader: 5)")
+  bench.add_argument(
+    "--batch", type=int, help="images read (64) or texts written (8) at once"
+  )
   _add_reader_options(bench.add_argument_group("bench reader"))
+  sampler = bench.add_argument_group("bench sampler")
+  sampler.add_argument("--samplers", default="ancestral,low_confidence")
+  sampler.add_argument("--length", type=int, help="tokens (default: the training's)")
   add(
     "doctor",
     doctor_command,
@@ -45,7 +54,6 @@ def _add_reader_options(reader: Any) -> None:
   reader.add_argument("--limit", type=int, default=0, help="words (default: all)")
   reader.add_argument("--decoders", default="pd,lc,ar", help="of mdm/decoding")
   reader.add_argument("--peers", default="tesseract,ppocr", help='"" for none')
-  reader.add_argument("--batch", type=int, default=64, help="images read at once")
   reader.add_argument("--sample", type=int, default=256, help="images per round")
   reader.add_argument(
     "--misses", metavar="FILE", help="misread words: a table, or a sheet if a .png"
@@ -58,6 +66,9 @@ def bench_command(args: argparse.Namespace) -> None:
 
   if args.what == "reader":
     bench_reader_command(args)
+    return
+  if args.what == "sampler":
+    bench_sampler_command(args)
     return
   if args.what == "step" and not args.config:
     raise ValueError("mdm bench step needs a config; give its path.")
@@ -89,7 +100,7 @@ def bench_reader_command(args: argparse.Namespace) -> None:
     decoders=_names(args.decoders),
     steps=_counts(args),
     peers=_names(args.peers),
-    batch=args.batch,
+    batch=args.batch or 64,
     rounds=args.rounds or ROUNDS["reader"],
     sample=args.sample,
     misses=args.misses,
@@ -98,6 +109,30 @@ def bench_reader_command(args: argparse.Namespace) -> None:
   print(f"{data['count']} words of {data['name']} on {report['hardware']}")
   print(format_rows(report["rows"]))
   print("\n".join(report["notes"]))
+  write_result(args, report)
+
+
+def bench_sampler_command(args: argparse.Namespace) -> None:
+  """`mdm bench sampler`."""
+  from mdm import api
+
+  if not args.config:
+    raise ValueError("mdm bench sampler needs a run or a config; give its path.")
+  report = api.bench_sampler(
+    args.config,
+    args.set,
+    samplers=_names(args.samplers),
+    steps=_counts(args),
+    length=args.length,
+    batch=args.batch or 8,
+    rounds=args.rounds or ROUNDS["sampler"],
+  )
+  print(f"{report['batch']} x {report['length']} tokens on {report['hardware']}")
+  for row in report["rows"]:
+    print(
+      f"{row['sampler']:18} {row['calls']:5} passes  {row['tokens_per_s']:10,.0f} "
+      f"tokens/s  {row['ratio']:.3f} x bare passes"
+    )
   write_result(args, report)
 
 

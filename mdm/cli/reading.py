@@ -1,4 +1,4 @@
-"""Commands that read images: predict, plot."""
+"""The command predict: reads images."""
 
 import argparse
 from typing import Any
@@ -7,41 +7,45 @@ from mdm.cli.output import write_result
 
 
 def add_commands(add: Any) -> None:
-  """Their parsers; `add` makes one with the options that all share."""
+  """Its parser; `add` makes one with the options that all share."""
   predict = add(
     "predict",
     predict_command,
     "read images",
     "mdm predict runs/reader word.png --decoder ar",
   )
-  plot = add(
-    "plot",
-    plot_command,
-    "draw how images are read, pass by pass",
-    "mdm plot runs/reader word.png --out denoising.png",
+  predict.add_argument("run_folder", metavar="RUN")
+  add_decoding(predict)
+  predict.add_argument("--count", type=int, default=6, help="test images to take")
+
+
+def add_decoding(command: Any) -> None:
+  """The options of reading, without defaults: those are the library's."""
+  command.add_argument(
+    "--decoder",
+    metavar="NAME",
+    help="pd, ar, lc, blc, random or cloze (mdm/decoding; default: lc)",
   )
-  for command in (predict, plot):
-    command.add_argument("run_folder", metavar="RUN")
-    command.add_argument(
-      "--decoder",
-      default="lc",
-      metavar="NAME",
-      help="pd, ar, lc, blc, random or cloze (mdm/decoding)",
-    )
-    command.add_argument("--num-steps", type=int, default=3)
-    command.add_argument(
-      "--final-reflect",
-      action="store_true",
-      help="re-read every character once more at the end",
-    )
-    command.add_argument(
-      "images",
-      nargs="*",
-      metavar="IMAGE",
-      help="images (default: some of the run's test split)",
-    )
-    command.add_argument("--count", type=int, default=6, help="test images to take")
-  plot.add_argument("--out", default="denoising.png")
+  command.add_argument("--num-steps", type=int, help="passes (default: 3)")
+  command.add_argument(
+    "--final-reflect",
+    action="store_true",
+    default=None,
+    help="re-read every character once more at the end",
+  )
+  command.add_argument(
+    "images",
+    nargs="*",
+    metavar="IMAGE",
+    help="images (default: some of the run's test split)",
+  )
+
+
+def read_decoding(args: argparse.Namespace) -> dict[str, Any]:
+  """The options of `add_decoding` that were given."""
+  names = ("decoder", "num_steps", "final_reflect")
+  found = {name: getattr(args, name) for name in names}
+  return {name: value for name, value in found.items() if value is not None}
 
 
 def predict_command(args: argparse.Namespace) -> None:
@@ -49,7 +53,7 @@ def predict_command(args: argparse.Namespace) -> None:
   from mdm import api
 
   readings = api.predict(
-    args.run_folder, args.images, count=args.count, **_decoding(args)
+    args.run_folder, args.images, count=args.count, **read_decoding(args)
   )
   for reading in readings:
     sure = " ".join(f"{c}:{p:.2f}" for c, p in reading.characters)
@@ -57,20 +61,3 @@ def predict_command(args: argparse.Namespace) -> None:
     text = reading.text or "(no text)"
     print(f"{reading.source}\t{text}\t{reading.confidence:.3f}\t{sure}{truth}")
   write_result(args, [reading.to_json() for reading in readings])
-
-
-def plot_command(args: argparse.Namespace) -> None:
-  """`mdm plot`."""
-  from mdm import api
-
-  api.plot(args.run_folder, args.images, args.out, count=args.count, **_decoding(args))
-  print(f"wrote {args.out}")
-  write_result(args, {"picture": args.out})
-
-
-def _decoding(args: argparse.Namespace) -> dict[str, Any]:
-  return {
-    "decoder": args.decoder,
-    "num_steps": args.num_steps,
-    "final_reflect": args.final_reflect,
-  }

@@ -1,0 +1,108 @@
+"""A run's model at work, as a picture: images being read, or text being written."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdm.api.model import ImageLike, Model, load
+from mdm.api.reading import read_named
+from mdm.api.writing import Sample
+from mdm.evaluation.verbs import has_verb
+from mdm.training.config import unknown_key
+
+
+def plot(
+  run: str | Path,
+  images: Sequence[ImageLike],
+  out: str | Path,
+  *,
+  count: int | None = None,
+  **settings: Any,
+) -> None:
+  """Draws how images are read or how texts are written, pass by pass.
+
+  Args:
+    run: the run's folder, or the name or folder of exported weights.
+    images: what a reader reads; if empty, the first `count` of the run's test split.
+    out: the picture's path; text in a .gif file moves.
+    count: how many test images (6), or texts (1).
+    **settings: as for `Model.predict`, or `Model.sample` with `prompt` or `template`.
+
+  Raises:
+    ValueError: a setting of the other kind of model; a file that cannot be written.
+  """
+  model = load(run)
+  if has_verb(model.method, "predict"):
+    _plot_readings(model, images, out, 6 if count is None else count, settings)
+    return
+  if images:
+    raise ValueError(f"{run} writes text and reads no images; leave them out.")
+  _plot_writing(model, out, 1 if count is None else count, settings)
+
+
+def _plot_readings(
+  model: Model,
+  images: Sequence[ImageLike],
+  out: str | Path,
+  count: int,
+  settings: Mapping[str, Any],
+) -> None:
+  """A picture of images being read."""
+  from mdm.evaluation.plots import Story, draw_denoising
+
+  known = inspect.signature(model.predict).parameters
+  for name in settings:
+    if name not in known:
+      raise ValueError(unknown_key(name, known, "a setting of readers"))
+  stories = []
+  for image, reading in read_named(model, images, count, settings):
+    title = f"{reading.source}: {reading.text}  ({reading.confidence:.2f})"
+    title += "" if reading.truth is None else f"   truth: {reading.truth}"
+    stories.append(Story(model.pixels(image), reading.steps, title))
+  try:
+    draw_denoising(stories).save(out)
+  except (OSError, KeyError, ValueError) as error:
+    raise ValueError(f"{out} cannot be written ({error}); name a .png file.") from None
+
+
+def _plot_writing(
+  model: Model, out: str | Path, count: int, settings: Mapping[str, Any]
+) -> None:
+  """A picture or film of texts being written."""
+  from mdm.evaluation.text_plots import TextStory, save_text_plot
+
+  given = {"num": count, "keeps_history": True, **settings}
+  prompt, template = given.pop("prompt", None), given.pop("template", None)
+  if template is not None:
+    samples = model.infill(template, **given)
+  else:
+    samples = model.sample(prompt, **given)
+  stories = [
+    TextStory(
+      _passes(model, sample),
+      sample.given,
+      f"{given.get('sampler', 'ancestral')}, {sample.calls} network passes",
+    )
+    for sample in samples
+  ]
+  save_text_plot(stories, out)
+
+
+def _passes(model: Model, sample: Sample) -> list[list[str]]:
+  """The text at each position before the first pass, after each, and at the end."""
+  from mdm.evaluation.text_plots import END
+
+  mask_id = getattr(model.method, "mask_id")  # noqa: B009  of all that can sample
+  names = {mask_id: ""}
+  if model.tokenizer.eos_id is not None:
+    names[model.tokenizer.eos_id] = END
+  start = np.where(sample.given, sample.tokens, mask_id).tolist()
+  rows = [start, *sample.canvases]
+  if rows[-1] != sample.tokens:
+    rows.append(sample.tokens)
+  for token in {token for row in rows for token in row}:
+    names.setdefault(token, model.tokenizer.decode([token]) or " ")
+  return [[names[token] for token in row] for row in rows]

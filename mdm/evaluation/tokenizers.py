@@ -1,0 +1,44 @@
+"""The tokenizer of a run: the one kept in its folder, else that of its data set."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = "tokenizer.json"
+
+
+def text_settings(data: Mapping[str, Any]) -> Any:
+  """The settings of a config's data section, which must be of texts.
+
+  Raises:
+    ValueError: it is of images.
+  """
+  from mdm.data.datasets import read_settings
+  from mdm.data.text.settings import TokenSettings
+
+  settings = read_settings(data)
+  if not isinstance(settings, TokenSettings):
+    raise ValueError(
+      f"data.name = {data.get('name', 'rendered_words')!r} holds no texts; load a run "
+      "that was trained on texts."
+    )
+  return settings
+
+
+def find_tokenizer(data: Mapping[str, Any], folder: Path | None = None) -> Any:
+  """From texts to ids and back.
+
+  Args:
+    data: `config.data` of the run.
+    folder: of the run; a tokenizer kept there needs no data set.
+
+  Raises:
+    ValueError: the data is no text, or was learned from and is not built.
+  """
+  from mdm.data.text.storage import open_tokenizer
+  from mdm.data.text.tokenizers import load_tokenizer
+
+  settings = text_settings(data)
+  if folder is not None and (folder / FILE).is_file():
+    return load_tokenizer(folder / FILE)
+  return open_tokenizer(settings)

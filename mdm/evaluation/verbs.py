@@ -1,0 +1,29 @@
+"""What a method can be asked for by name, and which command asks for it."""
+
+from mdm.methods.base import Method
+
+VERBS = {
+  "predict": "read images (mdm predict)",
+  "sample": "write text (mdm sample)",
+  "score": "say how likely a text is (mdm score)",
+}
+
+
+def check_verb(method: Method, verb: str) -> None:
+  """Checks that a method has a verb of `VERBS`.
+
+  Raises:
+    ValueError: otherwise; it names what the method can do.
+  """
+  if has_verb(method, verb):
+    return
+  kind = type(method)
+  name = f"{kind.__module__.removeprefix('mdm.methods.')}.{kind.__name__}"
+  able = [text for known, text in VERBS.items() if has_verb(method, known)]
+  remedy = f"it can {' and '.join(able)}" if able else "load a run of another method"
+  raise ValueError(f"{name} cannot {VERBS[verb].split(' (')[0]}; {remedy}.")
+
+
+def has_verb(method: Method, verb: str) -> bool:
+  """Whether a method has a verb."""
+  return callable(getattr(type(method), verb, None))
