@@ -132,9 +132,9 @@ class BlockDiffusion(MaskDiffusion):
     positions = jnp.tile(jnp.arange(n), 2)[None]  # 1 2n
     real = None if valid is None else jnp.tile(valid, (1, 2))
     logits = self.network(
-      both, valid=real, visible=visible, positions=positions, train=train
+      both, valid=real, visible=visible, positions=positions, outputs=n, train=train
     )
-    return logits[:, :n].astype(jnp.float32).reshape(*noised.shape, -1)
+    return logits.astype(jnp.float32).reshape(*noised.shape, -1)
 
   def logits(
     self,
