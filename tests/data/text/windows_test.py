@@ -25,8 +25,10 @@ def same(one, other):
 
 def test_the_splits_together_hold_every_story_once(section, stories):
   texts = {split: text_of(datasets.load(section, split)) for split in SPLITS}
-  for path in stories.iterdir():
-    story = path.read_text().strip("\n")
+  whole = [path.read_text().strip("\n") for path in sorted(stories.iterdir())]
+  for text in texts.values():
+    assert text == "\n\n".join(story for story in whole if story in text)
+  for story in whole:
     assert [story in text for text in texts.values()].count(True) == 1
   assert all("Story" in text for text in texts.values())
 
@@ -102,8 +104,13 @@ def test_processes_together_hold_the_batch_of_one(train, num_processes):
 def test_another_seed_or_epoch_gives_other_windows(train):
   one, other = (pipeline.batch_at(train, 0, seed=s, batch=8) for s in (0, 1))
   assert (one["tokens"] != other["tokens"]).any()
-  shown = [train.draw(np.arange(8), np.arange(8) + 8 * k, 0)["tokens"] for k in (0, 1)]
+  tiles, places = np.arange(8), np.arange(8)
+  shown = [
+    train.draw(tiles, places + shift, seed)["tokens"]
+    for shift, seed in ((0, 0), (8, 0), (0, 1))
+  ]
   assert (shown[0] != shown[1]).any()
+  assert (shown[0] != shown[2]).any()
 
 
 def test_a_text_shorter_than_a_window_is_one_window_with_padding(section):
