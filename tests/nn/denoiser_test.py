@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mdm.nn.denoiser import Denoiser
+from mdm.training import sharding
+from mdm.training.settings import Sharding
 
 V, N = 7, 6
 TOKENS = jnp.array([[0, 7, 3, 7, 5, 6], [7, 7, 1, 2, 7, 4]])
@@ -269,3 +271,20 @@ def test_a_block_beyond_the_cache_is_an_error(params_of):
       {"params": params_of("llada")}, TOKENS, model.init_cache(2, 8), start=3,
       method="extend",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["md4", "llada"])
+def test_parameters_cut_over_fsdp_and_tensor_give_the_same_logits(params_of, kind):
+  mesh = sharding.make_mesh(Sharding("fsdp+tp", 1, 2, 2), jax.devices()[:4])
+  model = build(**KINDS[kind])
+  boxed = jax.eval_shape(model.init, jax.random.key(0), TOKENS, T)["params"]
+  wanted = nn.logical_to_mesh_sharding(
+    nn.get_partition_spec(boxed), mesh, sharding.RULES["fsdp+tp"]
+  )
+  whole = params_of(kind)
+  fitted = jax.tree.map(sharding._fit, nn.meta.unbox(boxed), wanted)
+  cut = jax.device_put(whole, fitted)
+  close(run(cut, kind), run(whole, kind))
+  block = fitted["stack"]["block_0"]
+  assert block["attention"]["qkv"]["kernel"].spec[2] == "tensor"
+  assert block["mlp"]["down"]["kernel"].spec[1] == "fsdp"
