@@ -104,11 +104,6 @@ def check_canvas(
       jnp.asarray(canvas.tokens)[None], settings, mask_id=int(_mask_id(method))
     )
   elif block_length is not None:
-    if settings.block_length not in (None, block_length):
-      raise ValueError(
-        f"block_length = {settings.block_length}: this model was trained with blocks "
-        f"of {block_length}; leave it out."
-      )
     check_block_sampling(sampler, settings, length, block_length)
   else:
     valid = int(canvas.valid.sum())

@@ -73,8 +73,8 @@ def sample_blocks(
     block to the cache included.
 
   Raises:
-    ValueError: an unknown sampler or setting, a canvas of no whole number of blocks, or
-      guidance, which would need a second cache.
+    ValueError: an unknown sampler or setting, another block length, a canvas of no whole
+      number of blocks, or guidance, which would need a second cache.
   """
   num_blocks = check_block_sampling(sampler, settings, canvas.shape[1], block_length)
   steps = -(-settings.num_steps // num_blocks)
@@ -128,6 +128,11 @@ def check_block_sampling(
   """
   check_sampling(sampler, settings)
   check_blocks(length, block_length)
+  if settings.block_length not in (None, block_length):
+    raise ValueError(
+      f"block_length = {settings.block_length}: this model was trained with blocks of "
+      f"{block_length}; leave it out."
+    )
   if settings.guidance > 0:
     raise ValueError(
       f"guidance = {settings.guidance} would need a second cache without the prompt; "

@@ -125,6 +125,7 @@ def test_blocks_after_an_eos_are_eos_and_a_given_one_ends_nothing():
   ("length", "settings", "words"),
   [
     (4, {}, "block_length = 4"),
+    (3, {"block_length": 9}, "trained with blocks of 3"),
     (3, {"guidance": 1.0}, "guidance = 1.0"),
     (3, {"temperature": -1.0}, "temperature = -1.0"),
   ],

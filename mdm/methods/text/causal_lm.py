@@ -11,7 +11,7 @@ Source: Improving Language Understanding by Generative Pre-Training, Radford et 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -38,9 +38,6 @@ class CausalLM(Method):
   """
 
   network: nn.Module
-
-  writes_left_to_right: ClassVar[bool] = True
-  scores_exactly: ClassVar[bool] = True
 
   @property
   def vocab_size(self) -> int:
