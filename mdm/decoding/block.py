@@ -73,8 +73,8 @@ def sample_blocks(
     block to the cache included.
 
   Raises:
-    ValueError: an unknown sampler or setting, another block length, a canvas of no whole
-      number of blocks, or guidance, which would need a second cache.
+    ValueError: an unknown sampler or setting, another block length, a canvas of no
+      whole number of blocks, or guidance, which would need a second cache.
   """
   num_blocks = check_block_sampling(sampler, settings, canvas.shape[1], block_length)
   steps = -(-settings.num_steps // num_blocks)
