@@ -8,27 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from toys.batches import batch_like
+
 from mdm.evaluation import claims
 from mdm.training import build, config, loop
 
 ROOT = Path(__file__).parents[1]
-METHODS = sorted((ROOT / "configs" / "diffusion").glob("*.py"))
 CLAIMS = sorted((ROOT / "configs" / "claims").glob("*.py"))
+METHODS = sorted(set((ROOT / "configs").glob("*/*.py")) - set(CLAIMS))
 
 
 def count_parameters(cfg):
   method = build.build_method(cfg)
-  y, x = cfg.data.image_size
-  n = cfg.data.canvas
-  batch = {
-    "image": jnp.zeros((1, y, x, cfg.data.channels), jnp.uint8),
-    "tokens": jnp.zeros((1, n), jnp.int32),
-    "valid": jnp.ones((1, n), bool),
-    "index": jnp.zeros(1, jnp.int32),
-    "weight": jnp.ones(1),
-    "step": jnp.zeros((), jnp.int32),
-  }
-  keys = dict.fromkeys(("params", "mask", "dropout"), jax.random.key(0))
+  batch = batch_like(cfg, 1) | {"step": jnp.zeros((), jnp.int32)}
+  keys = dict.fromkeys(("params", "mask", "time", "dropout"), jax.random.key(0))
   shapes = jax.eval_shape(lambda: method.init(keys, batch, train=True))
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes["params"]))
 
@@ -60,8 +53,18 @@ def test_every_arm_of_a_claim_is_valid(path):
 
 @pytest.mark.parametrize(
   ("name", "low", "high"),
-  [("tiny", 0.7e6, 1.0e6), ("small", 18e6, 24e6), ("base", 30e6, 38e6)],
+  [
+    ("mdiff4str_tiny", 0.7e6, 1.0e6),
+    ("mdiff4str_reader", 2e6, 3e6),
+    ("mdiff4str_small", 18e6, 24e6),
+    ("mdiff4str_base", 30e6, 38e6),
+    ("md4_chars", 0.7e6, 1.0e6),
+    ("md4_text8", 85e6, 105e6),
+    ("md4_owt", 160e6, 190e6),
+    ("mdlm_owt", 160e6, 190e6),
+    ("llada_8b", 7.8e9, 8.3e9),
+  ],
 )
-def test_readers_have_their_size(name, low, high):
-  cfg = config.load(ROOT / f"configs/diffusion/mdiff4str_{name}.py")
+def test_models_have_their_size(name, low, high):
+  cfg = config.load(ROOT / f"configs/diffusion/{name}.py")
   assert low < count_parameters(cfg) < high

@@ -66,7 +66,7 @@ class TimeEmbed(nn.Module):
     else:
       features, hidden = time_features(t), self.width
       init = nn.initializers.normal(0.02)
-    up = Linear((hidden,), (None, "mlp"), kernel_init=init, name="up")
+    up = Linear((hidden,), ("embed", "mlp"), kernel_init=init, name="up")
     out = Linear((self.width,), ("mlp", "embed"), kernel_init=init, name="out")
     return activation(self.last)(out(jax.nn.silu(up(features))))  # b e
 

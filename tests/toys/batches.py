@@ -1,0 +1,26 @@
+"""Batches of the shapes a config's data has, without the data."""
+
+import numpy as np
+
+PIXELS = (32, 32, 3)
+
+
+def batch_like(cfg, rows=8):
+  """Noise with the names, shapes and dtypes of a config's batches."""
+  data = cfg.data
+  rng = np.random.default_rng(0)
+  batch = {
+    "index": np.arange(rows, dtype=np.int32),
+    "weight": np.ones(rows, np.float32),
+  }
+  if data.name == "cifar10":
+    shape, count = (rows, int(np.prod(PIXELS))), 256
+  elif "canvas" in data:
+    shape, count = (rows, data.canvas), 1 + cfg.method.num_characters
+    image = rng.integers(0, 256, (rows, *data.image_size, data.channels))
+    batch["image"] = image.astype(np.uint8)
+  else:
+    shape, count = (rows, data.length), cfg.model.network.vocab_size
+  batch["tokens"] = rng.integers(0, count, shape).astype(np.int32)
+  batch["valid"] = np.ones(shape, bool)
+  return batch
