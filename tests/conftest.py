@@ -57,3 +57,29 @@ def tiny(tmp_path_factory):
   )
   picture.save(image)
   return Tiny(path, overrides, folder / "run", image)
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyText:
+  """A diffusion of characters and its left-to-right twin, trained for a few steps."""
+
+  config: Path
+  run: Path
+  twin: Path
+  text: Path
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory):
+  from toys import writers
+
+  from mdm import api
+
+  folder = tmp_path_factory.mktemp("tiny_text")
+  text, path = folder / "text.txt", folder / "config.py"
+  text.write_text(writers.TEXT)
+  path.write_text(writers.CONFIG.format(folder=folder))
+  api.build_data(str(path))
+  api.train(path, folder / "run")
+  api.train(path, folder / "twin", overrides=writers.TWIN)
+  return TinyText(path, folder / "run", folder / "twin", text)

@@ -38,10 +38,7 @@ def make_card(
     name=name,
     summary=f"`{cfg['method']['name']}` of mdm {mdm.__version__}, trained from nothing "
     f"for {step:,} steps on `{cfg['data'].get('name', 'rendered_words')}`.",
-    usage=(
-      f"mdm predict {name} photo.png",
-      f"mdm bench reader {name} --json numbers.json",
-    ),
+    usage=_usage(name, cfg["data"]),
     facts=_training_facts(run, record) | {"weights": weights},
     metrics=last_numbers(run, step),
     limits=_limits(cfg["data"]),
@@ -72,6 +69,13 @@ def last_numbers(run: Path, step: int) -> dict[str, float]:
   rows = [row for row in read_rows(run / FILE) if row["step"] <= step]
   numbers = {key: value for row in rows for key, value in row.items()}
   return {key: value for key, value in numbers.items() if key != "step"}
+
+
+def _usage(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+  """Commands to begin with."""
+  if "charset" in data:
+    return (f"mdm predict {name} photo.png", f"mdm bench reader {name} --json FILE")
+  return (f"mdm sample {name} --prompt TEXT", f"mdm score {name} FILE")
 
 
 def _training_facts(run: Path, record: Mapping[str, Any]) -> dict[str, str]:

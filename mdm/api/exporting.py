@@ -13,6 +13,7 @@ import mdm
 from mdm import pretrained
 from mdm.api.cards import make_card, read_results
 from mdm.api.weights import CHARSET, find_model, is_exported, load_config
+from mdm.evaluation import tokenizers
 from mdm.interop import safetensors
 from mdm.masks.choices import check_choice
 from mdm.training import config
@@ -67,6 +68,8 @@ def export(
   safetensors.save_variables(variables, path, header)
   count, size = _count(variables["params"]), path.stat().st_size
   (folder / "config.json").write_text(config.to_json(portable_config(cfg, folder)))
+  if (source / tokenizers.FILE).is_file():
+    shutil.copyfile(source / tokenizers.FILE, folder / tokenizers.FILE)
   weights = f"{count:,} parameters in {dtype}, {size / 1e6:.1f} MB"
   card = make_card(folder.resolve().name, source, record, weights, results)
   (folder / CARD).write_text(card.to_markdown())

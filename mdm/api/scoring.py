@@ -100,7 +100,7 @@ def encode_texts(texts: Sequence[tuple[str, str]], tokenizer: Any) -> list[np.nd
 
 def make_score(source: str, scored: Scored, characters: int, strata: int) -> TextScore:
   """A text's score from its windows."""
-  numbers = summarize(scored, characters)
+  numbers = summarize(scored, float(characters))
   names = {field.name for field in dataclasses.fields(TextScore)} - {"tokens"}
   return TextScore(
     source=source,

@@ -1,10 +1,12 @@
 """Runs of text models: writing, scoring, and how fast they write."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import flax
+import jax
+import ml_collections
 
 from mdm.api import weights
 from mdm.api.model import load
@@ -14,6 +16,7 @@ from mdm.decoding.settings import check_sampling
 from mdm.evaluation import sampling_bench
 from mdm.evaluation.tokenizers import text_settings
 from mdm.evaluation.verbs import check_verb
+from mdm.methods.base import Method
 from mdm.training import build, config
 from mdm.training.hardware import describe_hardware
 from mdm.training.state import init_variables
@@ -94,11 +97,7 @@ def bench_sampler(
   chosen = sampling_bench.name_samplers(samplers, steps)
   for label, settings in chosen.items():
     check_sampling(label.split()[0], settings, length=size)
-  if is_run:
-    variables = load(path).variables
-  else:
-    fresh = init_variables(method, weights.example_batch(cfg), cfg.seed)
-    variables = flax.core.meta.unbox(fresh)
+  variables = load(path).variables if is_run else _fresh_variables(cfg, method)
   rows = sampling_bench.bench_samplers(
     method, variables, chosen, length=size, batch=batch, rounds=rounds
   )
@@ -109,3 +108,17 @@ def bench_sampler(
     "hardware": describe_hardware(),
     "rows": rows,
   }
+
+
+def _fresh_variables(
+  cfg: ml_collections.ConfigDict, method: Method
+) -> Mapping[str, Any]:
+  """What a method starts from."""
+
+  @jax.jit
+  def make() -> dict[str, Any]:
+    """Fresh variables without their axis names."""
+    batch = weights.example_batch(cfg)
+    return flax.core.meta.unbox(init_variables(method, batch, cfg.seed))
+
+  return make()

@@ -163,12 +163,24 @@ def draw_rows(
     rows: `valid` and `prompt` of the canvases, where they have them.
   """
   found = []
-  keys = example_keys(jax.random.key(seed), jnp.arange(len(canvas)))
   for first in range(0, len(canvas), batch):
-    part = slice(first, first + batch)
+    chosen = np.arange(first, min(first + batch, len(canvas)))
+    short = batch - len(chosen) if first else 0  # all batches have the first one's size
+    part = np.pad(chosen, (0, short), "edge")
+    keys = example_keys(jax.random.key(seed), jnp.asarray(part))
     given = {name: value[part] for name, value in rows.items()}
-    found.append(jax.device_get(draw(variables, keys[part], canvas[part], **given)))
+    drawn = jax.device_get(draw(variables, keys, canvas[part], **given))
+    found.append(_first_rows(drawn, len(chosen)))
   return found
+
+
+def _first_rows(drawn: Sampled, count: int) -> Sampled:
+  """What was drawn for the first rows alone."""
+  return drawn._replace(
+    tokens=drawn.tokens[:count],
+    canvases=drawn.canvases[:, :count],
+    times=drawn.times[:, :count],
+  )
 
 
 def judge_rows(
@@ -188,7 +200,7 @@ def judge_rows(
   if judge is None:
     return numbers
   texts = [tokenizer.decode(row) for row in rows]
-  found = summarize(score_texts(judge, texts), sum(map(len, texts)))
+  found = summarize(score_texts(judge, texts), float(sum(map(len, texts))))
   wanted = ("bits_per_char", "perplexity", "bits_per_char_stderr", "perplexity_stderr")
   return numbers | {name: found[name] for name in wanted if name in found}
 

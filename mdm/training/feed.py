@@ -1,6 +1,7 @@
 """What the loop is fed: batches by step, and what they say about themselves."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,11 +23,14 @@ class Feed:
     batches: from a step on, this process's rows of each batch, without end.
     epoch: steps of one pass over the data.
     facts: what a method must agree with, such as the number of characters.
+    files: what the run keeps beside its config, by name: without its tokenizer a model
+      of tokens is worth nothing once the data is gone.
   """
 
   batches: Callable[[int], Iterator[Batch]]
   epoch: int
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
@@ -60,7 +64,11 @@ def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
       threads=threads,
     )
 
-  return Feed(batches, len(dataset) // batch, dataset.facts())
+  files = {}
+  if (tokenizer := getattr(dataset, "tokenizer", None)) is not None:
+    content = tokenizer.to_json()
+    files["tokenizer.json"] = json.dumps(content, ensure_ascii=False, indent=1)
+  return Feed(batches, len(dataset) // batch, dataset.facts(), files)
 
 
 def check_facts(method: Method, facts: Mapping[str, Any]) -> None:

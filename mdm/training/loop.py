@@ -150,7 +150,7 @@ def prepare_run(
       ema=train_cfg.ema,
     ),
   )
-  folder = claim_workdir(cfg, workdir)
+  folder = claim_workdir(cfg, workdir, feed.files)
   return Run(
     cfg=cfg, workdir=folder, plan=plan, train=train_cfg, feed=feed, method=method,
     mesh=mesh, make_state=make_state, abstract_state=abstract,

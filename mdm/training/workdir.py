@@ -1,6 +1,7 @@
-"""The folder of a run belongs to one config, which is stored in it."""
+"""The folder of a run belongs to one config, and to what else is stored in it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import ml_collections
@@ -8,11 +9,21 @@ import ml_collections
 from mdm.training import config
 
 
-def claim_workdir(cfg: ml_collections.ConfigDict, workdir: str | Path) -> Path:
+def claim_workdir(
+  cfg: ml_collections.ConfigDict,
+  workdir: str | Path,
+  files: Mapping[str, str] | None = None,
+) -> Path:
   """Makes the run's folder and stores the config in it, or checks the one stored.
 
+  Args:
+    cfg: the whole config.
+    workdir: the folder.
+    files: texts that are stored beside it, by name, and must stay the same.
+
   Raises:
-    ValueError: the folder belongs to another config, or cannot be written.
+    ValueError: the folder belongs to another config or other data, or cannot be
+      written.
   """
   folder = Path(workdir)
   stored = folder / "config.json"
@@ -23,10 +34,17 @@ def claim_workdir(cfg: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         f"--workdir {folder} belongs to another config ({'; '.join(found[:5])}); use "
         "another folder, or the config it was started with."
       )
+    for name, text in (files or {}).items():
+      if (folder / name).exists() and (folder / name).read_text("utf-8") != text:
+        raise ValueError(
+          f"--workdir {folder} has another {name} than the data now; use another "
+          "folder, or the data it was started with."
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(config.to_json(cfg))
-    os.replace(temporary, stored)
+    for name, text in {**(files or {}), stored.name: config.to_json(cfg)}.items():
+      temporary = folder / f"{name}.tmp"
+      temporary.write_text(text, "utf-8")
+      os.replace(temporary, folder / name)
   except OSError as error:
     raise ValueError(
       f"--workdir {folder} cannot be written ({error.strerror}); name another folder."

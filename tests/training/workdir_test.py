@@ -1,0 +1,29 @@
+import json
+
+import pytest
+from toys import masked
+
+from mdm import api
+from mdm.training.workdir import claim_workdir
+
+
+def test_a_folder_keeps_its_config_and_its_files(tmp_path):
+  cfg = masked.get_config().lock()
+  claim_workdir(cfg, tmp_path / "run", {"tokenizer.json": "{ä}"})
+  claim_workdir(cfg, tmp_path / "run", {"tokenizer.json": "{ä}"})
+  kept = {path.name: path.read_text("utf-8") for path in (tmp_path / "run").iterdir()}
+  assert set(kept) == {"config.json", "tokenizer.json"}
+  assert kept["tokenizer.json"] == "{ä}" and json.loads(kept["config.json"])
+
+
+def test_a_folder_of_other_data_is_refused_and_left_as_it_was(tmp_path):
+  cfg = masked.get_config().lock()
+  claim_workdir(cfg, tmp_path, {"tokenizer.json": "one"})
+  with pytest.raises(ValueError, match=r"has another tokenizer\.json than the data"):
+    claim_workdir(cfg, tmp_path, {"tokenizer.json": "two"})
+  assert (tmp_path / "tokenizer.json").read_text() == "one"
+
+
+def test_a_run_on_texts_keeps_its_tokenizer(tiny_text):
+  kept = json.loads((tiny_text.run / "tokenizer.json").read_text())
+  assert kept == api.load(tiny_text.run).tokenizer.to_json()
