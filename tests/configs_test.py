@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from toys.batches import batch_like
 
 from mdm.evaluation import claims

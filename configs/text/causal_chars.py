@@ -1,6 +1,8 @@
 r"""The autoregressive twin of `diffusion/md4_chars.py`: same network, text and budget.
 
-mdm train configs/text/causal_chars.py --workdir runs/causal
+  mdm train configs/text/causal_chars.py --workdir runs/causal   # minutes, 2 cores
+
+What it reaches beside mask diffusion: configs/claims/md4.py.
 """
 
 from mdm.training import config

@@ -103,11 +103,12 @@ def _add_neighbour(
 
 def _colour(rng: np.random.Generator, cover: Plane, settings: RenderSettings) -> Pixels:
   """Ground, then what lies behind the ink, then ink."""
+  rows, columns = cover.shape
   ground, ink = _draw_colours(rng, settings.channels, settings.strength)
   gap = float(np.abs(ink.mean() - ground.mean()))
-  canvas = _draw_ground(rng, *cover.shape, settings, ground, gap)
+  canvas = _draw_ground(rng, rows, columns, settings, ground, gap)
   effect = rng.random() / max(settings.strength, 1e-6)
-  unit = cover.shape[0] / 32
+  unit = rows / 32
   if effect < 0.12:  # an outline, in ink's opposite or any grey
     edge = np.float32(rng.uniform(0, 255))
     canvas += _widen(cover, 1 + round(unit * rng.random()))[..., None] * (edge - canvas)
@@ -116,7 +117,7 @@ def _colour(rng: np.random.Generator, cover: Plane, settings: RenderSettings) ->
     reach = max(1, round(2.5 * unit * rng.random()))
     shade = _shift(cover, reach, (effect < 0.2) * reach + 1)
     canvas += np.float32(0.8) * shade[..., None] * (far - canvas)
-  fill = _draw_fill(rng, *cover.shape, settings.strength)
+  fill = _draw_fill(rng, rows, columns, settings.strength)
   inked = ink + np.float32(0.3 * gap) * fill[..., None]
   if effect > 0.95 and unit > 0.7:  # hollow letters
     cover = np.clip(_widen(cover, 1) - cover, 0, 1)
@@ -177,7 +178,7 @@ def _light(rng: np.random.Generator, image: Pixels, strength: float) -> Pixels:
   """Uneven light across the crop, and the camera's gamma."""
   draw, amount, gamma = rng.random(3).tolist()
   if draw < 0.35 * strength:
-    shade = clouds(rng, *image.shape[:2], cells=2)[..., None]
+    shade = clouds(rng, image.shape[0], image.shape[1], cells=2)[..., None]
     image = image * (1 + np.float32(0.4 * amount * strength) * shade)
   if draw > 1 - 0.3 * strength:
     power = math.exp(0.5 * strength * (2 * gamma - 1))
