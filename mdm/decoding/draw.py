@@ -20,8 +20,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mdm.masks.keys import split_keys
-
 
 def draw_tokens(
   keys: Key[Array, "b"],
@@ -39,8 +37,18 @@ def draw_tokens(
     top_p: in (0, 1]; 1 keeps all classes.
   """
   if temperature == 0:
-    return jnp.argmax(logits, axis=-1)
+    return likeliest(logits)
   return _draw_classes(keys, adjust_logits(logits, temperature, top_p))
+
+
+def likeliest(logits: Float[Array, "*dims v"]) -> Int[Array, "*dims"]:
+  """The first class with the largest logit; v where one is not a number.
+
+  The same as argmax, as two plain reductions: on CPUs several times faster.
+  """
+  v = logits.shape[-1]
+  is_most = logits == logits.max(axis=-1, keepdims=True)
+  return jnp.where(is_most, jnp.arange(v), v).min(axis=-1)
 
 
 def adjust_logits(
@@ -110,15 +118,8 @@ def _draw_classes(
   rest = [(0, 0), (0, 0), (0, groups * size - v)]
   padded = jnp.pad(logits, rest, constant_values=-jnp.inf)
   members = padded.reshape(*logits.shape[:-1], groups, size)  # b n groups size
-  group_key, member_key = split_keys(keys, 2)
-  group = _gumbel_max(group_key, jax.nn.logsumexp(members, axis=-1))  # b n
-  chosen = jnp.take_along_axis(members, group[..., None, None], axis=-2)
-  return group * size + _gumbel_max(member_key, chosen[..., 0, :])
-
-
-def _gumbel_max(
-  keys: Key[Array, "b"], logits: Float[Array, "b n k"]
-) -> Int[Array, "b n"]:
-  """One of k classes per position in proportion to exp(logits)."""
-  noise = lambda key: jax.random.gumbel(key, logits.shape[1:], mode="high")  # noqa: E731
-  return jnp.argmax(logits + jax.vmap(noise)(keys), axis=-1)
+  shape = (logits.shape[1], groups + size)
+  noise = jax.vmap(lambda key: jax.random.gumbel(key, shape, mode="high"))(keys)
+  group = likeliest(jax.nn.logsumexp(members, axis=-1) + noise[..., :groups])  # b n
+  chosen = jnp.take_along_axis(members, group[..., None, None], axis=-2)[..., 0, :]
+  return group * size + likeliest(chosen + noise[..., groups:])

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mdm.decoding.draw import exclude_classes
+from mdm.decoding.draw import exclude_classes, likeliest
 from mdm.decoding.grids import grid_times
 from mdm.decoding.pace import make_pace
 from mdm.decoding.reader import Predict
@@ -232,7 +232,7 @@ def _fill(
 ) -> Int[Array, "b n"]:
   """The likeliest token wherever one is still hidden."""
   is_hidden = task.free & (tokens == task.mask_id)
-  return jnp.where(is_hidden, jnp.argmax(logits, axis=-1), tokens)
+  return jnp.where(is_hidden, likeliest(logits), tokens)
 
 
 def _end_rows(task: Task, tokens: Int[Array, "b n"], eos_id: int) -> Int[Array, "b n"]:
