@@ -42,12 +42,16 @@ def test_header_names_its_command(path):
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda p: p.stem)
 def test_every_arm_of_a_claim_is_valid(path):
   claim = claims.load_claim(path)
-  for overrides in claim.arms.values():
+  evaluated = {}
+  for arm, overrides in claim.arms.items():
     cfg = config.load(ROOT / claim.base, [*claim.shared, *overrides])
     loop.read_settings(cfg)
     build.build_method(cfg)
-    names = {number.split("/")[0] for number in claim.report}
-    assert names <= set(cfg.eval)
+    evaluated[arm] = set(cfg.eval)
+  assert {n.split("/")[0] for n in claim.report} <= set.union(*evaluated.values())
+  for first, second, number, *other in claim.compare:
+    assert number.split("/")[0] in evaluated[first]
+    assert (other or [number])[0].split("/")[0] in evaluated[second]
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ class Claim:
     title: the paper's claim in one sentence.
     base: path of the config that all arms share.
     arms: overrides ("section.key=value") of each arm, by its name.
-    compare: (arm, arm, number) triples: by how much the first exceeds the second.
-    report: numbers to print for every arm.
+    compare: (arm, arm, number): by how much the first exceeds the second. Where the
+      two are different numbers, perhaps of one arm, a fourth entry names the second's.
+    report: numbers to print, for every arm that has them.
     shared: overrides for every arm.
     seeds: how often each arm is trained.
   """
@@ -47,7 +48,7 @@ class Claim:
   seeds: int = 3
 
   def __post_init__(self) -> None:
-    for first, second, _ in self.compare:
+    for first, second, *_ in self.compare:
       for arm in (first, second):
         if arm not in self.arms:
           raise ValueError(config.unknown_key(arm, self.arms, "an arm of the claim"))
@@ -127,16 +128,21 @@ def summarize(claim: Claim, results: Mapping[str, Sequence[Numbers]]) -> str:
   lines = [f"**{claim.title}**", "", "| number | " + " | ".join(arms) + " |"]
   lines.append("|---" * (len(arms) + 1) + "|")
   for number in claim.report:
-    cells = (_mean_and_spread([run[number] for run in results[arm]]) for arm in arms)
+    cells = (
+      _mean_and_spread([run[number] for run in results[arm] if number in run])
+      for arm in arms
+    )
     lines.append(f"| {number} | " + " | ".join(cells) + " |")
   lines += ["", "| difference | number | mean | 95% interval | verdict |",
             "|---|---|---|---|---|"]  # fmt: skip
-  for first, second, number in claim.compare:
+  for first, second, number, *other in claim.compare:
+    against = other[0] if other else number
     gap = compare(
-      [r[number] for r in results[first]], [r[number] for r in results[second]]
+      [run[number] for run in results[first]], [run[against] for run in results[second]]
     )
+    sides = f"{number} - {against}" if other else number
     lines.append(
-      f"| {first} - {second} | {number} | {gap.mean:+.4f} | "
+      f"| {first} - {second} | {sides} | {gap.mean:+.4f} | "
       f"[{gap.low:+.4f}, {gap.high:+.4f}] | {gap.verdict()} |"
     )
   return "\n".join(lines)
@@ -151,5 +157,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
+  if not values:
+    return "-"
   spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
   return f"{np.mean(values):.4f}{spread}"

@@ -100,3 +100,17 @@ def test_unknown_key_of_a_claim_file_is_refused(tmp_path):
   path.write_text("def get_config():\n  return {'titel': 'x'}\n")
   with pytest.raises(ValueError, match="did you mean title"):
     claims.load_claim(path)
+
+
+def test_two_numbers_of_one_arm_are_compared_and_missing_ones_left_out(tmp_path):
+  claim = _claim(
+    tmp_path, compare=[("B", "B", "few", "many")], report=["few", "text/bits"], seeds=2
+  )
+  results = {
+    "A": [{"text/bits": 2.0}, {"text/bits": 4.0}],
+    "B": [{"few": 3.0, "many": 1.0}, {"few": 3.5, "many": 1.3}],
+  }
+  text = claims.summarize(claim, results)
+  assert "| few | - | 3.2500 ± 0.3536 |" in text
+  assert "| text/bits | 3.0000 ± 1.4142 | - |" in text
+  assert "| B - B | few - many | +2.1000 |" in text
