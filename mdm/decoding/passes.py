@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mdm.decoding.draw import exclude_classes, likeliest
 from mdm.decoding.grids import grid_times
-from mdm.decoding.pace import make_pace
+from mdm.decoding.pace import Pace, make_pace
 from mdm.decoding.reader import Predict
 from mdm.decoding.settings import SamplerSettings
 from mdm.masks.keys import fold_keys
@@ -55,9 +55,13 @@ class Task(NamedTuple):
   schedule: MaskSchedule
   settings: SamplerSettings
 
+  def is_hidden(self, tokens: Int[Array, "b n"]) -> Bool[Array, "b n"]:
+    """Positions that are still to be revealed."""
+    return self.free & (tokens == self.mask_id)
+
   def hidden_time(self, tokens: Int[Array, "b n"]) -> Float[Array, "b"]:
     """The time at which the expected share of hidden positions is the present one."""
-    hidden = (self.free & (tokens == self.mask_id)).sum(axis=-1)
+    hidden = self.is_hidden(tokens).sum(axis=-1)
     return self.schedule.inverse(1.0 - hidden / jnp.maximum(self.free.sum(axis=-1), 1))
 
 
@@ -122,7 +126,7 @@ def run_passes(
     is_final: nothing revealed is hidden again, so that the loop may end with the last
       hidden position.
   """
-  settings, mask_id = task.settings, task.mask_id
+  settings = task.settings
   limit = task.canvas.shape[1] if num_steps is None else num_steps
   pace = make_pace(task.free, num_steps, settings.block_length)
   if grid is None:
@@ -133,7 +137,7 @@ def run_passes(
 
   def is_running(now: Progress) -> Bool[Array, ""]:
     """Whether passes are left, and something to do in them."""
-    is_hidden = (task.free & (now.tokens == mask_id)).any()
+    is_hidden = task.is_hidden(now.tokens).any()
     is_early = now.step < limit
     return jnp.where(
       is_early, is_hidden | (not is_final), is_hidden & (now.step == limit)
@@ -141,18 +145,7 @@ def run_passes(
 
   def run_pass(now: Progress) -> Progress:
     """Reads and writes once."""
-    place, places = pace.place(now.step)
-    free = task.free & pace.window(now.step)
-    turn = Turn(
-      place,
-      places,
-      *grid(place, places),
-      keys=fold_keys(task.keys, now.step),
-      tokens=now.tokens,
-      free=free,
-      hidden=free & (now.tokens == mask_id),
-      memory=now.memory,
-    )
+    turn = _begin(task, now, pace, grid)
     t = time(turn)
     logits = _read(task, now, t)
     tokens, memory = jax.lax.cond(
@@ -162,18 +155,14 @@ def run_passes(
     )
     if settings.eos_id is not None:
       tokens = _end_rows(task, tokens, settings.eos_id)
-    at = jnp.minimum(now.step, limit - 1)
-    return Progress(
+    now = _keep(now, tokens, t, limit) if settings.keeps_history else now
+    return now._replace(
       step=now.step + 1,
       tokens=tokens,
       memory=memory,
       logits=logits if settings.caches else (),
       is_stale=(tokens != now.tokens).any(),
       calls=now.calls + (now.is_stale if settings.caches else 1),
-      canvases=now.canvases.at[at].set(tokens)
-      if settings.keeps_history
-      else now.canvases,
-      times=now.times.at[at].set(t) if settings.keeps_history else now.times,
     )
 
   end = jax.lax.while_loop(is_running, run_pass, _start(task, memory, limit))
@@ -201,6 +190,33 @@ def _start(task: Task, memory: Any, limit: int) -> Progress:
     canvases=jnp.broadcast_to(task.canvas, (kept, b, n)),
     times=jnp.zeros((kept, b)),
   )
+
+
+def _begin(task: Task, now: Progress, pace: Pace, grid: Grid) -> Turn:
+  """What the rule sees of the pass that is due."""
+  place, places = pace.place(now.step)
+  t, s = grid(place, places)
+  window = pace.window(now.step)
+  return Turn(
+    place=place,
+    places=places,
+    t=t,
+    s=s,
+    keys=fold_keys(task.keys, now.step),
+    tokens=now.tokens,
+    free=task.free & window,
+    hidden=task.is_hidden(now.tokens) & window,
+    memory=now.memory,
+  )
+
+
+def _keep(
+  now: Progress, tokens: Int[Array, "b n"], t: Float[Array, "b"], limit: int
+) -> Progress:
+  """Adds a pass to the history; the one that fills up replaces the one before."""
+  at = jnp.minimum(now.step, limit - 1)
+  canvases, times = now.canvases.at[at].set(tokens), now.times.at[at].set(t)
+  return now._replace(canvases=canvases, times=times)
 
 
 def _read(task: Task, now: Progress, t: Float[Array, "b"]) -> Float[Array, "b n v"]:
@@ -231,8 +247,7 @@ def _fill(
   task: Task, tokens: Int[Array, "b n"], logits: Float[Array, "b n v"]
 ) -> Int[Array, "b n"]:
   """The likeliest token wherever one is still hidden."""
-  is_hidden = task.free & (tokens == task.mask_id)
-  return jnp.where(is_hidden, likeliest(logits), tokens)
+  return jnp.where(task.is_hidden(tokens), likeliest(logits), tokens)
 
 
 def _end_rows(task: Task, tokens: Int[Array, "b n"], eos_id: int) -> Int[Array, "b n"]:
@@ -241,7 +256,7 @@ def _end_rows(task: Task, tokens: Int[Array, "b n"], eos_id: int) -> Int[Array, 
   An EOS that was given, as in a prompt, ends nothing.
   """
   is_eos = task.free & (tokens == eos_id)
-  is_hidden = task.free & (tokens == task.mask_id)
+  is_hidden = task.is_hidden(tokens)
   is_after = (jnp.cumsum(is_eos, axis=-1) - is_eos) > 0
   is_read = ~(is_hidden & ~is_after).any(axis=-1, keepdims=True)
   return jnp.where(is_hidden & is_after & is_read, eos_id, tokens)

@@ -108,7 +108,7 @@ def test_probability_of_a_token_is_its_softmax():
 
 @pytest.mark.slow
 def test_rare_tokens_occur_as_often_as_they_should():
-  """1,024 atoms of 5e-9 beside one large: 20 hits expected of 4e6 draws."""
+  """1,024 atoms of 5e-9 beside one large: 20 hits expected of 4e6 draws, 5 of 1e6."""
   logits = jnp.log(jnp.full(1025, 5e-9).at[0].set(1 - 1024 * 5e-9))
   rows, positions = 8, 500
 
@@ -122,7 +122,7 @@ def test_rare_tokens_occur_as_often_as_they_should():
         tokens = jax.random.categorical(keys[0], logits, shape=(rows, positions))
       return hits + (tokens > 0).sum()
 
-    return jax.lax.fori_loop(0, 1000, add, 0)
+    return jax.lax.fori_loop(0, 1000 if is_high else 250, add, 0)
 
   assert 8 <= count(jax.random.key(0), True) <= 35
   assert count(jax.random.key(0), False) <= 1  # one draw of 23 bits: never or nearly
