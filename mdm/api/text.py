@@ -14,6 +14,7 @@ from mdm.api.writing import (
   Sample,
   check_canvas,
   is_causal,
+  is_timeless,
   make_settings,
   read_sample,
 )
@@ -174,7 +175,10 @@ class TextModel:
       multiple=getattr(self.method, "block_length", 1),
     )
     eos_id = self.tokenizer.eos_id if data.needs_eos else None
-    chosen = make_settings(sampler, steps, canvas, settings, eos_id)
+    chosen = make_settings(
+      sampler, steps, canvas, settings,
+      eos_id=eos_id, is_timeless=is_timeless(self.method),
+    )  # fmt: skip
     check_canvas(self.method, sampler, chosen, canvas)
     tokens, valid, given = (np.broadcast_to(x, (num, len(x))) for x in canvas)
     found = draw_rows(

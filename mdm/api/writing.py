@@ -56,7 +56,9 @@ def make_settings(
   steps: int | None,
   canvas: Canvas,
   given: Mapping[str, Any],
+  *,
   eos_id: int | None,
+  is_timeless: bool,
 ) -> SamplerSettings:
   """A sampler's settings, with what follows from the canvas.
 
@@ -66,6 +68,8 @@ def make_settings(
     canvas: that is to be filled.
     given: by name, as in `SamplerSettings`.
     eos_id: ends texts, where the sampler can.
+    is_timeless: the network does not look at the time, so that a pass that changed
+      nothing need not be repeated.
 
   Raises:
     ValueError: an unknown setting; the error names the nearest.
@@ -77,7 +81,10 @@ def make_settings(
       raise ValueError(unknown_key(name, known, "a setting of samplers"))
   check_choice("sampler", sampler, SAMPLERS)
   hidden = int((canvas.valid & ~canvas.given).sum())
-  settings = {"num_steps": min(hidden, MOST_STEPS) if steps is None else steps}
+  settings: dict[str, Any] = {
+    "num_steps": min(hidden, MOST_STEPS) if steps is None else steps,
+    "caches": is_timeless and sampler == "ancestral",
+  }
   if eos_id is not None and sampler not in REVISING:
     settings["eos_id"] = eos_id
   return SamplerSettings(**{**settings, **given})
@@ -103,11 +110,11 @@ def check_canvas(
     check_causal(
       jnp.asarray(canvas.tokens)[None], settings, mask_id=int(_mask_id(method))
     )
-  elif block_length is not None:
+    return
+  if block_length is not None:
     check_block_sampling(sampler, settings, length, block_length)
-  else:
-    valid = int(canvas.valid.sum())
-    check_sampling(sampler, settings, length=valid, prompt_length=given)
+  valid = int(canvas.valid.sum())
+  check_sampling(sampler, settings, length=valid, prompt_length=given)
 
 
 def read_sample(canvas: Canvas, found: Sampled, row: int, tokenizer: Any) -> Sample:
@@ -136,6 +143,11 @@ def find_holes(given: np.ndarray) -> list[slice]:
 def is_causal(method: Method) -> bool:
   """Whether a method writes from left to right."""
   return bool(getattr(getattr(method, "network", None), "is_causal", False))
+
+
+def is_timeless(method: Method) -> bool:
+  """Whether a method's network is known not to look at the time."""
+  return getattr(getattr(method, "network", None), "time", None) == "none"
 
 
 def _mask_id(method: Any) -> int:

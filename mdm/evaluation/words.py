@@ -17,6 +17,7 @@ import numpy as np
 from mdm.decoding.reader import Decoded
 from mdm.evaluation import peers
 from mdm.evaluation.base import Evaluation, Evaluator, Variables
+from mdm.evaluation.verbs import check_verb
 from mdm.methods.base import Method
 
 ROUGH = re.compile(r"[^0-9a-z]")
@@ -124,7 +125,11 @@ def make_reader(
   Args:
     method: a method with the verb `predict`.
     **settings: of that verb: decoder, num_steps, final_reflect.
+
+  Raises:
+    ValueError: the method does not read images.
   """
+  check_verb(method, "predict")
 
   @jax.jit
   def read(variables: Variables, batch: Mapping[str, Any]) -> Decoded:

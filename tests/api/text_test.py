@@ -34,6 +34,13 @@ def test_temperature_zero_takes_the_likeliest(exact):
   assert {s.text for s in exact.sample("a", num=8, temperature=0.0)} == {"aa"}
 
 
+def test_passes_are_saved_without_changing_a_text(tiny_text):
+  model = api.load(tiny_text.run)
+  ask = dict(num=1, length=6, steps=40, seed=3)
+  (saved,), (all_made,) = model.sample(**ask), model.sample(**ask, caches=False)
+  assert saved.tokens == all_made.tokens and saved.calls < 8 < all_made.calls
+
+
 def test_history_is_kept_when_asked_for(exact):
   (sample,) = exact.sample(sampler="first_hitting", keeps_history=True)
   assert len(sample.canvases) == 2 and sample.canvases[-1] == sample.tokens

@@ -17,8 +17,12 @@ def canvas_of(*parts, **settings):
   return make_canvas(list(parts), AB, mask_id=3, **settings)
 
 
-def settings_of(canvas, sampler="ancestral", steps=None, eos_id=None, **given):
-  return make_settings(sampler, steps, canvas, given, eos_id)
+def settings_of(
+  canvas, sampler="ancestral", steps=None, *, eos_id=None, is_timeless=False, **given
+):
+  return make_settings(
+    sampler, steps, canvas, given, eos_id=eos_id, is_timeless=is_timeless
+  )
 
 
 def sampled(rows, history=()):
@@ -36,6 +40,13 @@ def test_only_samplers_that_never_hide_again_end_at_eos():
   canvas = canvas_of("ab", length=9)
   assert settings_of(canvas, eos_id=2).eos_id == 2
   assert settings_of(canvas, "remdm_cap", eos_id=2).eos_id is None
+
+
+def test_passes_that_change_nothing_are_saved_where_the_time_is_not_heard():
+  canvas = canvas_of("ab", length=9)
+  assert settings_of(canvas, is_timeless=True).caches
+  assert not settings_of(canvas).caches
+  assert not settings_of(canvas, is_timeless=True, caches=False).caches
 
 
 def test_unknown_settings_and_samplers_are_answered_with_the_nearest():

@@ -115,6 +115,24 @@ def test_an_empty_file_and_unknown_characters_are_refused(tiny_text, capsys, tmp
   assert "is not UTF-8" in said(capsys)
 
 
+@pytest.mark.parametrize(
+  ("setting", "answer"),
+  [
+    ("method.schedule=cosin", "did you mean 'cosine'"),
+    ("model.vocab_size=5", "vocab_size = 5, but the data has vocab_size = 27"),
+    ("eval.bits.num_strata=1", "num_strata = 1 must be 2"),
+    ("eval.bits.name=likelyhood", "did you mean likelihood"),
+  ],
+)
+def test_bad_settings_of_text_models_are_refused(
+  tiny_text, capsys, tmp_path, setting, answer
+):
+  args = [tiny_text.config, "--workdir", tmp_path / "run", "--set", setting]
+  assert run("train", *args) == 1
+  message = said(capsys)
+  assert answer in message and message.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["sample", "score", "plot"])
 def test_the_example_in_the_help_works(
   tiny_text, capsys, tmp_path, monkeypatch, command
