@@ -69,8 +69,8 @@ def keep_top_p(
   bit: as integers, positive floats keep their order.
   """
   probs = jax.nn.softmax(logits, axis=-1)
-  bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
-  too_high = bits.max(axis=-1, keepdims=True) + 1
+  as_bits = lambda x: jax.lax.bitcast_convert_type(x, jnp.int32)  # noqa: E731
+  as_prob = lambda x: jax.lax.bitcast_convert_type(x, jnp.float32)  # noqa: E731
 
   def halve(
     _: Int[Array, ""], ends: tuple[Int[Array, "*dims 1"], Int[Array, "*dims 1"]]
@@ -78,13 +78,14 @@ def keep_top_p(
     """Keeps the half in which the kept probability falls below top_p."""
     low, high = ends
     middle = low + (high - low) // 2
-    kept = jnp.where(bits >= middle, probs, 0.0).sum(axis=-1, keepdims=True)
+    kept = jnp.where(probs >= as_prob(middle), probs, 0.0).sum(axis=-1, keepdims=True)
     is_enough = kept >= top_p
     return jnp.where(is_enough, middle, low), jnp.where(is_enough, high, middle)
 
+  too_high = as_bits(probs.max(axis=-1, keepdims=True)) + 1
   start = (jnp.zeros_like(too_high), too_high)
   least, _ = jax.lax.fori_loop(0, 31, halve, start)
-  return jnp.where(bits >= least, logits, -jnp.inf)
+  return jnp.where(probs >= as_prob(least), logits, -jnp.inf)
 
 
 def token_probs(
