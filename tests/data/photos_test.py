@@ -7,7 +7,7 @@ from mdm.data.photos import SIDE, crop_photo, load_photos
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-  """A large photograph whose grey is its column, an icon, and a file of neither kind."""
+  """A large photograph whose grey is its column, an icon, a file of neither kind."""
   folder = tmp_path_factory.mktemp("views")
   ramp = np.tile(np.linspace(0, 255, 1_000).astype(np.uint8), (400, 1))
   Image.fromarray(ramp).save(folder / "ramp.png")
