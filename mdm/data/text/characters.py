@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from mdm.data.text.tokenizers import plain_ids
+from mdm.data.text.ids import plain_ids
 
 TEXT8 = " " + string.ascii_lowercase
 DIGITS = (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from mdm.data.text.tokenizers import plain_ids
+from mdm.data.text.ids import plain_ids
 
 EOS_NAMES = ("<|endoftext|>", "</s>", "<eos>", "[EOS]", "<|end_of_text|>", "[SEP]")
 PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")

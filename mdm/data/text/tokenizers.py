@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32
 
+from mdm.data.text.ids import plain_ids
 from mdm.data.text.settings import TOKENIZERS
 
 
@@ -98,18 +99,6 @@ class Bytes:
   def to_json(self) -> dict[str, Any]:
     """What `load_tokenizer` reads."""
     return {"kind": "bytes", "eos": self.eos_id is not None}
-
-
-def plain_ids(ids: Sequence[int] | np.ndarray) -> list[int]:
-  """Ids as a list of whole numbers.
-
-  Raises:
-    ValueError: one is negative.
-  """
-  found = [int(k) for k in np.asarray(ids).reshape(-1).tolist()]
-  if found and min(found) < 0:
-    raise ValueError(f"token id {min(found)} is negative; ids are 0 and up.")
-  return found
 
 
 def make_tokenizer(
