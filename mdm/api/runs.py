@@ -117,11 +117,15 @@ def bench_step(
 
 
 def bench_rendering() -> dict[str, float]:
-  """Images rendered per second and core, with the data set's settings."""
-  from mdm.data import rendering
+  """How many words of each style one core renders in a second."""
+  from mdm.data.rendering import recipe
+  from mdm.data.rendering.settings import STYLES, RenderSettings
 
-  speed = rendering.rendering_speed()
-  return {f"rendering/{name}": float(value) for name, value in speed.items()}
+  speeds: dict[str, float] = {}
+  for style in STYLES:
+    found = recipe.rendering_speed(RenderSettings(style=style))
+    speeds |= {f"rendering/{style}_{name}": float(v) for name, v in found.items()}
+  return speeds
 
 
 def _config(

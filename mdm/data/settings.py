@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from mdm.data.rendering import RenderSettings
+from mdm.data.rendering.settings import RenderSettings
 
 RENDER_KEYS = (
   "image_size", "channels", "strength", "case", "style", "texts", "num_train",
@@ -77,8 +77,8 @@ class WordSettings(DataSettings):
     num_words: how many of the most frequent words are used.
     strength: 0 clean print to 1 hard photographs.
     case: "lower", or "mixed" for capitals as well.
-    style: "print", or "scene" for crops of photographs (data/scenes.py).
-    texts: "words", or "signs": any case, numbers, punctuation (data/signs.py).
+    style: "print", or "scene" for crops of photographs (rendering/scenes.py).
+    texts: "words", or "signs": any case, numbers, punctuation (rendering/signs.py).
     fonts_dir: a folder of fonts besides those of installed packages.
     system_fonts: use the operating system's fonts too.
     photos_dir: a folder of photographs for the grounds of scenes.

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from mdm.data.words import is_held_out
+from mdm.data.held_out import is_held_out
 
 ARCHIVE = "iiit5k_{part}.tar.xz"
 REMEDY = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from mdm.data.rendered import RenderJob, make_jobs
+from mdm.data.rendering.recipe import RenderJob, make_jobs
 from mdm.data.settings import WordSettings
 from mdm.data.workers import parallel_map
 
@@ -81,7 +81,7 @@ class RenderedWords(tfds.core.GeneratorBasedBuilder):
     settings = self.builder_config.settings
     count = settings.num_train if job.split == "train" else settings.num_test
     records = parallel_map(
-      "mdm.data.rendered:renderer",
+      "mdm.data.rendering.recipe:renderer",
       job,
       count,
       num_workers=self.builder_config.num_workers,

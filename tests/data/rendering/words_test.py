@@ -1,6 +1,7 @@
 import pytest
 
-from mdm.data.words import is_held_out, load_words, split_words
+from mdm.data.held_out import is_held_out
+from mdm.data.rendering.words import load_words, split_words
 
 
 def test_words_keep_to_length_alphabet_and_count():

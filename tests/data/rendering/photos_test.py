@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdm.data.photos import SIDE, crop_photo, load_photos
+from mdm.data.rendering.photos import SIDE, crop_photo, load_photos
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdm.data.fonts import find_fonts
-from mdm.data.glyphs import draw_word, drawable
-from mdm.data.rendered import make_jobs, renderer
-from mdm.data.rendering import RenderSettings
-from mdm.data.scenes import _add_neighbour, _draw_crop, _shift, _widen, render_scene
-from mdm.data.warping import Margins, draw_bend
+from mdm.data.rendering.fonts import find_fonts
+from mdm.data.rendering.glyphs import draw_word, drawable
+from mdm.data.rendering.recipe import make_jobs, renderer
+from mdm.data.rendering.scenes import (
+  _add_neighbour,
+  _draw_crop,
+  _shift,
+  _widen,
+  render_scene,
+)
+from mdm.data.rendering.settings import RenderSettings
+from mdm.data.rendering.warping import Margins, draw_bend
 
 FONT = next(f for f in find_fonts() if f.style == "dejavu sans book")
 CLEAN = RenderSettings(strength=0.0, style="scene")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mdm.data.grounds import clouds, draw_ground, low_quality
+from mdm.data.rendering.grounds import clouds, draw_ground, low_quality
 
 
 def test_textures_stay_in_range_and_vary():

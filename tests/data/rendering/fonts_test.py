@@ -4,7 +4,7 @@ import shutil
 import pytest
 from PIL import ImageFont
 
-from mdm.data.fonts import Font, family_key, find_fonts, split_fonts
+from mdm.data.rendering.fonts import Font, family_key, find_fonts, split_fonts
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 
 from mdm.data.images import decode_image
-from mdm.data.rendered import SPLITS, encode_png, make_jobs, renderer
-from mdm.data.rendering import RenderSettings
+from mdm.data.rendering.fonts import find_fonts
+from mdm.data.rendering.recipe import (
+  SPLITS,
+  encode_png,
+  make_jobs,
+  renderer,
+  rendering_speed,
+)
+from mdm.data.rendering.settings import STYLES, RenderSettings
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +60,13 @@ def test_png_keeps_every_pixel(jobs, channels):
 def test_too_few_words_to_hold_any_out_are_refused():
   with pytest.raises(ValueError, match="num_words = 2 leaves"):
     make_jobs(RenderSettings(), num_words=2)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_rendering_speed_counts_images_of_one_core(style):
+  fonts = [f for f in find_fonts() if f.family == "dejavu sans"]
+  speed = rendering_speed(RenderSettings(style=style), fonts, seconds=0.2)
+  assert speed["images"] > 0
+  assert speed["images_per_s_per_core"] == pytest.approx(
+    speed["images"] / speed["time_s"]
+  )

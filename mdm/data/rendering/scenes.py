@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageFilter
 
-from mdm.data.fonts import Font
-from mdm.data.glyphs import draw_word
-from mdm.data.grounds import clouds, draw_ground, low_quality
-from mdm.data.photos import crop_photo, load_photos
-from mdm.data.rendering import RenderSettings
-from mdm.data.warping import Bend, Margins, draw_bend, lay_word
+from mdm.data.rendering.fonts import Font
+from mdm.data.rendering.glyphs import draw_word
+from mdm.data.rendering.grounds import clouds, draw_ground, low_quality
+from mdm.data.rendering.photos import crop_photo, load_photos
+from mdm.data.rendering.settings import RenderSettings
+from mdm.data.rendering.warping import Bend, Margins, draw_bend, lay_word
 
 Plane = Float32[np.ndarray, "y x"]
 Pixels = Float32[np.ndarray, "y x c"]

@@ -5,65 +5,18 @@ texture, then blurred and made noisy (grounds.py). All of it is a function of th
 generator it is given. NumPy and Pillow only.
 """
 
-import dataclasses
-import time
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mdm.data.fonts import Font, find_fonts
-from mdm.data.glyphs import draw_word
-from mdm.data.grounds import draw_ground, low_quality
-from mdm.data.warping import warp
+from mdm.data.rendering.fonts import Font
+from mdm.data.rendering.glyphs import draw_word
+from mdm.data.rendering.grounds import draw_ground, low_quality
+from mdm.data.rendering.settings import RenderSettings
+from mdm.data.rendering.warping import warp
 
 Plane = Float32[np.ndarray, "y x"]
-
-
-@dataclasses.dataclass(frozen=True)
-class RenderSettings:
-  """Size of the image and how hard it is to read.
-
-  Attributes:
-    image_size: rows and columns.
-    channels: 1 grey, 3 colour.
-    strength: 0 clean print, 1 hard photographs.
-    case: "lower", or "mixed" for capitals and upper case as well.
-    style: "print" fills the image with the word; "scene" is a crop of a photograph, at
-      a size of its own, stretched to the image (scenes.py).
-    texts: "words", or "signs" in place of `case`: mixed case, numbers, punctuation
-      (signs.py).
-    photos_dir: a folder of photographs for the grounds of scenes.
-  """
-
-  image_size: tuple[int, int] = (32, 96)
-  channels: int = 1
-  strength: float = 0.7
-  case: str = "lower"
-  style: str = "print"
-  texts: str = "words"
-  photos_dir: str | None = None
-
-  def __post_init__(self) -> None:
-    """Raises ValueError for values out of range."""
-    if min(self.image_size) < 8:
-      raise ValueError(
-        f"data.image_size = {self.image_size} is too small to read; write 8 or more."
-      )
-    if self.channels not in (1, 3):
-      raise ValueError(
-        f"data.channels = {self.channels} is neither 1 (grey) nor 3 (colour)."
-      )
-    if not 0 <= self.strength <= 1:
-      raise ValueError(
-        f"data.strength = {self.strength} lies outside [0, 1]; 0 is clean, 1 is hard."
-      )
-    if self.case not in ("lower", "mixed"):
-      raise ValueError(f"data.case = {self.case!r} is neither 'lower' nor 'mixed'.")
-    if self.style not in ("print", "scene"):
-      raise ValueError(f"data.style = {self.style!r} is neither 'print' nor 'scene'.")
-    if self.texts not in ("words", "signs"):
-      raise ValueError(f"data.texts = {self.texts!r} is neither 'words' nor 'signs'.")
 
 
 def render(
@@ -90,25 +43,6 @@ def choose_font(rng: np.random.Generator, families: Sequence[Sequence[Font]]) ->
   """A style of a family; families are equally likely, however many styles they have."""
   family = families[int(rng.integers(len(families)))]
   return family[int(rng.integers(len(family)))]
-
-
-def rendering_speed(
-  settings: RenderSettings | None = None,
-  fonts: Sequence[Font] | None = None,
-  *,
-  seconds: float = 3.0,
-) -> dict[str, float]:
-  """Images per second of one core, over all fonts, after a warm-up."""
-  settings, fonts = settings or RenderSettings(), fonts or find_fonts()
-  words = ("reading", "words", "through", "noise", "and", "blur", "quickly")
-  for k, font in enumerate(fonts):
-    render(np.random.default_rng(k), words[k % len(words)], font, settings)
-  count, start = 0, time.process_time()  # of this core alone, whoever else computes
-  while (spent := time.process_time() - start) < seconds:
-    rng = np.random.default_rng((0, count))
-    render(rng, words[count % len(words)], fonts[count % len(fonts)], settings)
-    count += 1
-  return {"images_per_s_per_core": count / spent, "images": count, "time_s": spent}
 
 
 def _ink(

@@ -3,8 +3,8 @@ import string
 import numpy as np
 import pytest
 
-from mdm.data.signs import draw_sign
-from mdm.data.words import load_words
+from mdm.data.rendering.signs import draw_sign
+from mdm.data.rendering.words import load_words
 
 WORDS = load_words(5_000, min_len=1, max_len=20)
 

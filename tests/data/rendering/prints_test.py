@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from mdm.data.fonts import find_fonts
-from mdm.data.rendering import (
-  RenderSettings,
+from mdm.data.rendering.fonts import find_fonts
+from mdm.data.rendering.prints import (
   choose_font,
   render,
-  rendering_speed,
   vary_case,
 )
+from mdm.data.rendering.settings import RenderSettings
 
 FONT = next(f for f in find_fonts() if f.style == "dejavu sans book")
 CLEAN = RenderSettings(strength=0.0)
@@ -120,11 +119,3 @@ def test_mixed_case_shows_all_three_forms_and_lower_none():
     "WORD",
   }
   assert {vary_case(rng, "word", "lower") for _ in range(50)} == {"word"}
-
-
-def test_rendering_speed_counts_images_of_one_core():
-  speed = rendering_speed(RenderSettings(), [FONT], seconds=0.2)
-  assert speed["images"] > 0
-  assert speed["images_per_s_per_core"] == pytest.approx(
-    speed["images"] / speed["time_s"]
-  )

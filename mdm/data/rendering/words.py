@@ -4,9 +4,10 @@ Whether a word is held out depends on the seed and the word alone, so it stays s
 the list grows, shrinks or is reordered.
 """
 
-import hashlib
 import string
 from collections.abc import Sequence
+
+from mdm.data.held_out import is_held_out
 
 POOL = 300_000  # how far down the frequency list to look
 
@@ -56,9 +57,3 @@ def split_words(
   train = tuple(w for w in words if not is_held_out(w, share=share, seed=seed))
   test = tuple(w for w in words if is_held_out(w, share=share, seed=seed))
   return train, test
-
-
-def is_held_out(word: str, *, share: float = 0.1, seed: int = 0) -> bool:
-  """Whether the hash of seed and word, as a fraction of its range, is below `share`."""
-  digest = hashlib.sha256(f"{seed}:{word.lower()}".encode()).digest()
-  return int.from_bytes(digest[:8], "big") < share * 2**64

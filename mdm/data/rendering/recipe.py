@@ -12,19 +12,22 @@ fonts; three test splits hold out words, fonts, or both:
 import dataclasses
 import io
 import itertools
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
-from mdm.data.fonts import Font, find_fonts, split_fonts
-from mdm.data.glyphs import drawable
-from mdm.data.rendering import RenderSettings, choose_font, render, vary_case
-from mdm.data.scenes import render_scene
-from mdm.data.signs import draw_sign
-from mdm.data.words import load_words, split_words
+from mdm.data.rendering.fonts import Font, find_fonts, split_fonts
+from mdm.data.rendering.glyphs import drawable
+from mdm.data.rendering.prints import choose_font, render, vary_case
+from mdm.data.rendering.scenes import render_scene
+from mdm.data.rendering.settings import RenderSettings
+from mdm.data.rendering.signs import draw_sign
+from mdm.data.rendering.words import load_words, split_words
 
 SPLITS = ("train", "test", "test_words", "test_fonts")
 
@@ -96,13 +99,43 @@ def renderer(job: RenderJob) -> Callable[[int], dict[str, Any]]:
     font = choose_font(rng, families)
     if settings.texts == "signs":
       text = drawable(text, font.path) or job.words[index % len(job.words)]
-    if settings.style == "scene":
-      pixels = render_scene(rng, text, font, settings, job.words)
-    else:
-      pixels = render(rng, text, font, settings)
+    pixels = draw_image(rng, text, font, settings, job.words)
     return {"image": encode_png(pixels), "text": text, "font": font.style}
 
   return make
+
+
+def draw_image(
+  rng: np.random.Generator,
+  text: str,
+  font: Font,
+  settings: RenderSettings,
+  others: Sequence[str] = (),
+) -> UInt8[np.ndarray, "y x c"]:
+  """One image of `text` in the style of the settings; `others` may stand beside it."""
+  if settings.style == "scene":
+    return render_scene(rng, text, font, settings, others)
+  return render(rng, text, font, settings)
+
+
+def rendering_speed(
+  settings: RenderSettings | None = None,
+  fonts: Sequence[Font] | None = None,
+  *,
+  seconds: float = 3.0,
+) -> dict[str, float]:
+  """Images per second of one core, over all fonts, after a warm-up."""
+  settings, fonts = settings or RenderSettings(), fonts or find_fonts()
+  words = ("reading", "words", "through", "noise", "and", "blur", "quickly")
+  for k, font in enumerate(fonts):
+    draw_image(np.random.default_rng(k), words[k % len(words)], font, settings, words)
+  count, start = 0, time.process_time()  # of this core alone, whoever else computes
+  while (spent := time.process_time() - start) < seconds:
+    rng = np.random.default_rng((0, count))
+    word, font = words[count % len(words)], fonts[count % len(fonts)]
+    draw_image(rng, word, font, settings, words)
+    count += 1
+  return {"images_per_s_per_core": count / spent, "images": count, "time_s": spent}
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -1,0 +1,1 @@
+"""Words and signs, drawn: fonts, glyphs, bends, grounds; prints and scenes."""
