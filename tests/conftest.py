@@ -18,9 +18,23 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import dataclasses  # noqa: E402  after the environment
+import gc  # noqa: E402
 
+import jax  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 20_000  # Linux allows 65,530 to a process
+
+
+@pytest.fixture(autouse=True, scope="module")
+def room_for_programs():
+  """Forgets compiled programs, each a few mappings, long before XLA has no room."""
+  yield
+  if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+    jax.clear_caches()
+    gc.collect()
 
 
 @dataclasses.dataclass(frozen=True)
