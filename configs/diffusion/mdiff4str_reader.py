@@ -61,7 +61,7 @@ def get_config():
     "photos_dir": "reader_data/photos",
   }
   cfg.train = {
-    "steps": 100_000,
+    "steps": 12_000,
     "batch": 32,
     "log_every": 200,
     "checkpoint_every": 2_000,

@@ -23,6 +23,7 @@ def make_card(
   record: Mapping[str, Any],
   weights: str,
   results: Sequence[Mapping[str, Any]],
+  notes: Sequence[str] = (),
 ) -> Card:
   """The card of a run's checkpoint.
 
@@ -32,6 +33,7 @@ def make_card(
     record: what was noted with the checkpoint.
     weights: how many parameters, in what form.
     results: what `mdm bench reader --json` wrote, one per data set.
+    notes: sentences on the training.
   """
   cfg, step = record["config"], record["step"]
   return Card(
@@ -39,7 +41,9 @@ def make_card(
     summary=f"`{cfg['method']['name']}` of mdm {mdm.__version__}, trained from nothing "
     f"for {step:,} steps on `{cfg['data'].get('name', 'rendered_words')}`.",
     usage=_usage(name, cfg["data"]),
-    facts=_training_facts(run, record) | {"weights": weights},
+    facts=_training_facts(run, record)
+    | {"weights": weights}
+    | ({"note": " ".join(notes)} if notes else {}),
     metrics=last_numbers(run, step),
     limits=_limits(cfg["data"]),
     results=[row for result in results for row in _result_rows(result)],

@@ -22,6 +22,7 @@ from mdm.training.checkpoint import open_checkpoints
 DTYPES = ("float32", "bfloat16")
 CARD = "README.md"
 LOCAL_KEYS = ("folder", "labels")
+RECIPE_KEYS = ("fonts_dir", "photos_dir")
 
 
 def export(
@@ -31,6 +32,7 @@ def export(
   dtype: str = "float32",
   step: int | None = None,
   metrics: Sequence[str | Path] = (),
+  notes: Sequence[str] = (),
   force: bool = False,
 ) -> dict[str, Any]:
   """Writes `model.safetensors`, `config.json` and the card `README.md` into a folder.
@@ -41,6 +43,7 @@ def export(
     dtype: of the parameters, "float32" or "bfloat16"; running statistics stay float32.
     step: which checkpoint; None for the newest.
     metrics: files that `mdm bench reader --json FILE` wrote, for the card.
+    notes: sentences on the training, for the card.
     force: whether files that are there are replaced.
 
   Returns:
@@ -71,7 +74,7 @@ def export(
   if (source / tokenizers.FILE).is_file():
     shutil.copyfile(source / tokenizers.FILE, folder / tokenizers.FILE)
   weights = f"{count:,} parameters in {dtype}, {size / 1e6:.1f} MB"
-  card = make_card(folder.resolve().name, source, record, weights, results)
+  card = make_card(folder.resolve().name, source, record, weights, results, notes)
   (folder / CARD).write_text(card.to_markdown())
   return {"folder": str(folder), "step": step, "parameters": count, "bytes": size}
 
@@ -82,7 +85,8 @@ def portable_config(
   """The config without this machine's paths; a dictionary file is copied to `folder`.
 
   What is built or found elsewhere on another machine becomes null: the keys
-  `*_dir`, `folder` and `labels`, and any absolute path.
+  `*_dir`, `folder` and `labels`, and any absolute path. Fonts and photographs keep a
+  relative path: they are part of the recipe.
   """
   given = cfg.to_dict()
   charset = given["data"].get("charset")
@@ -94,8 +98,9 @@ def portable_config(
     """A value without paths, sections included."""
     if isinstance(value, dict):
       return {k: strip(k, v) for k, v in value.items()}
-    is_path = isinstance(value, str) and (os.path.isabs(value) or value[:1] == "~")
-    return None if is_path or key.endswith("_dir") or key in LOCAL_KEYS else value
+    is_path = isinstance(value, str) and (os.path.isabs(value) or value[:1] in ("~", "."))
+    is_local = key in LOCAL_KEYS or (key.endswith("_dir") and key not in RECIPE_KEYS)
+    return None if is_path or is_local else value
 
   return ml_collections.ConfigDict(strip("", given), type_safe=False)
 

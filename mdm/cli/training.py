@@ -47,6 +47,13 @@ def add_commands(add: Any) -> None:
     metavar="FILE",
     help="what mdm bench reader --json FILE wrote, for the card",
   )
+  export.add_argument(
+    "--note",
+    action="append",
+    default=[],
+    metavar="TEXT",
+    help="a sentence on the training, for the card",
+  )
   export.add_argument("--force", action="store_true", help="replace files there")
   claim = add(
     "claim",
@@ -104,6 +111,7 @@ def export_command(args: argparse.Namespace) -> None:
     dtype=args.dtype,
     step=args.step,
     metrics=args.metrics,
+    notes=args.note,
     force=args.force,
   )
   print_numbers(report)

@@ -77,6 +77,13 @@ def test_a_dictionary_file_comes_along(tmp_path):
   assert loaded.data.folder is None
 
 
+def test_fonts_beside_the_recipe_stay_in_the_config(tmp_path):
+  cfg = api.exporting.config.base()
+  cfg.data = {"fonts_dir": "fonts", "photos_dir": "/home/me", "labels": ""}
+  found = api.exporting.portable_config(cfg, tmp_path).data
+  assert (found.fonts_dir, found.photos_dir) == ("fonts", None)
+
+
 def test_the_card_tells_data_steps_hardware_seed_and_limits(exported):
   card = (exported / "README.md").read_text()
   for part in ("rendered_words", "2 of 2", "cores of", "| seed | 0 |", "jax 0",
@@ -96,8 +103,10 @@ def test_the_card_takes_a_benchmarks_rows(tiny, tmp_path):
   }  # fmt: skip
   (tmp_path / "bench.json").write_text(json.dumps(bench))
   path = tmp_path / "bench.json"
-  assert run("export", tiny.run, tmp_path / "out", "--metrics", path) == 0
+  given = ("--metrics", path, "--note", "Trained by", "--note", "hand.")
+  assert run("export", tiny.run, tmp_path / "out", *given) == 0
   card = (tmp_path / "out" / "README.md").read_text()
+  assert "| note | Trained by hand. |" in card
   assert "| iiit5k, 2000 words | ours lc | 3 | 91.0% ± 0.6 | 321 |" in card
   assert "on 2 cores of X. median of 5." in card
 
