@@ -2,8 +2,9 @@ r"""The reader that the package ships, trained on rendered words alone.
 
   bash launch/reader_data.sh reader_data           # fonts and photographs, from Debian
   mdm data build configs/diffusion/mdiff4str_reader.py                    # ~10 min
-  mdm train configs/diffusion/mdiff4str_reader.py --workdir runs/shipped  # ~1 h, 2 cores
+  mdm train configs/diffusion/mdiff4str_reader.py --workdir runs/shipped
   mdm bench reader runs/shipped --json numbers.json
+  Hardware: 2 CPU cores; it took 1.6 hours beside other work.
   Expect: about 88% of the IIIT5K training words with three passes.
 
 MDiff4STR with one token per image column and an auxiliary CTC loss, as the tiny reader,
