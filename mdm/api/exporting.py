@@ -98,7 +98,9 @@ def portable_config(
     """A value without paths, sections included."""
     if isinstance(value, dict):
       return {k: strip(k, v) for k, v in value.items()}
-    is_path = isinstance(value, str) and (os.path.isabs(value) or value[:1] in ("~", "."))
+    is_path = isinstance(value, str) and (
+      os.path.isabs(value) or value[:1] in ("~", ".")
+    )
     is_local = key in LOCAL_KEYS or (key.endswith("_dir") and key not in RECIPE_KEYS)
     return None if is_path or is_local else value
 
