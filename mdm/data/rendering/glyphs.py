@@ -41,7 +41,7 @@ def _has_glyph(path: str, character: str) -> bool:
 def draw_word(
   rng: np.random.Generator, text: str, path: str, size: int, strength: float
 ) -> Image.Image:
-  """The word in white on black, cut to its ink; sometimes spaced wider or bolder."""
+  """The word in white on black, cut to its glyphs; sometimes spaced wider or bolder."""
   tracking, weight = rng.random(2).tolist()
   wide = 0.25 * size * max(0.0, tracking - 0.75) * 4 * strength
   placed, x = [], float(size)
