@@ -1,10 +1,10 @@
 r"""The reader that the package ships, trained on rendered words alone.
 
   bash launch/reader_data.sh reader_data           # fonts and photographs, from Debian
-  mdm data build configs/diffusion/mdiff4str_reader.py                    # ~10 min
+  mdm data build configs/diffusion/mdiff4str_reader.py                    # minutes
   mdm train configs/diffusion/mdiff4str_reader.py --workdir runs/shipped
   mdm bench reader runs/shipped --json numbers.json
-  Hardware: 2 CPU cores; it took 1.6 hours beside other work.
+  Hardware: 2 CPU cores, hours.
   Expect: about 88% of the IIIT5K training words with three passes.
 
 MDiff4STR with one token per image column and an auxiliary CTC loss, as the tiny reader,
