@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageDraw, ImageFont
 
+from mdm.data.images import to_picture
 from mdm.data.settings import DataSettings, read_section
 
 
@@ -177,10 +178,7 @@ def contact_sheet(dataset: Dataset, n: int = 64, *, columns: int = 8) -> Image.I
   draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
   for k, record in enumerate(shown):
     x, y = (k % columns) * (width + 4) + 2, k // columns * (height + line + 4) + 2
-    pixels = record["image"]
-    sheet.paste(
-      Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), (x, y)
-    )
+    sheet.paste(to_picture(record["image"]), (x, y))
     draw.text((x, y + height), record["text"], fill="black", font=font)
   return sheet
 

@@ -115,8 +115,12 @@ def fit_pixels(
       f"an image of shape {pixels.shape} is not [y x], [y x 1] or [y x 3] with at "
       "least one pixel; hand over such an array of uint8."
     )
-  picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-  return fit_picture(picture, image_size, channels)
+  return fit_picture(to_picture(pixels), image_size, channels)
+
+
+def to_picture(pixels: Pixels) -> Image.Image:
+  """A Pillow image of pixels: grey of one channel, colour of three."""
+  return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def bucket_size(width: int, height: int) -> tuple[int, int]:

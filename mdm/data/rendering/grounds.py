@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageFilter
 
+from mdm.data.images import to_picture
+
 Plane = Float32[np.ndarray, "y x"]
 Pixels = Float32[np.ndarray, "y x c"]
 
@@ -71,7 +73,7 @@ def low_quality(rng: np.random.Generator, image: Pixels, strength: float) -> Pix
 def _to_picture(image: Pixels) -> Image.Image:
   """A Pillow image of the pixels."""
   pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
-  return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+  return to_picture(pixels)
 
 
 def _blur(rng: np.random.Generator, picture: Image.Image, amount: float) -> Image.Image:

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image, UnidentifiedImageError
 
+from mdm.data.images import to_picture
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SIDE = 640  # pixels of the longer side that are kept
 LEAST = 200  # smaller pictures are icons, not photographs
@@ -46,8 +48,7 @@ def crop_photo(
   top = int(rng.integers(height - high + 1))
   left = int(rng.integers(width - wide + 1))
   part = photo[top : top + high, left : left + wide]
-  picture = Image.fromarray(part[:, :, 0] if part.shape[2] == 1 else part)
-  picture = picture.resize((columns, rows), Image.Resampling.BILINEAR)
+  picture = to_picture(part).resize((columns, rows), Image.Resampling.BILINEAR)
   return np.asarray(picture, np.float32).reshape(rows, columns, -1)
 
 

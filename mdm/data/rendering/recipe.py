@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
+from mdm.data.images import to_picture
 from mdm.data.rendering.fonts import Font, find_fonts, split_fonts
 from mdm.data.rendering.glyphs import drawable
 from mdm.data.rendering.prints import choose_font, render, vary_case
@@ -141,7 +141,5 @@ def rendering_speed(
 def encode_png(pixels: np.ndarray) -> bytes:
   """PNG bytes of a grey or colour image; noise hardly shrinks, so in little time."""
   store = io.BytesIO()
-  grey = pixels.shape[2] == 1
-  picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
-  picture.save(store, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+  to_picture(pixels).save(store, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
   return store.getvalue()

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageFilter
 
+from mdm.data.images import to_picture
 from mdm.data.rendering.fonts import Font
 from mdm.data.rendering.glyphs import draw_word
 from mdm.data.rendering.grounds import clouds, draw_ground, low_quality
@@ -54,9 +55,8 @@ def render_scene(
   pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
   if rng.random() < 0.4 * strength:
     pixels = _lower_resolution(rng, pixels)
-  picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
   size = (settings.image_size[1], settings.image_size[0])
-  stretched = picture.resize(size, Image.Resampling.BICUBIC)
+  stretched = to_picture(pixels).resize(size, Image.Resampling.BICUBIC)
   return np.asarray(stretched).reshape(*settings.image_size, settings.channels)
 
 
@@ -206,6 +206,5 @@ def _lower_resolution(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarra
   rows, columns = pixels.shape[:2]
   share = math.exp(rng.uniform(math.log(10 / max(rows, 11)), 0.0))
   small = (max(4, round(columns * share)), max(8, round(rows * share)))
-  picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-  kept = picture.resize(small, Image.Resampling.BOX)
+  kept = to_picture(pixels).resize(small, Image.Resampling.BOX)
   return np.asarray(kept).reshape(small[1], small[0], pixels.shape[2])
