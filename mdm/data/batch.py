@@ -2,7 +2,7 @@
 
 A batch is a flat dict of arrays. One table, used by every pipeline and every method.
 Axis letters are those of the whole package: b batch, n tokens, y x rows and columns,
-c channels.
+c channels, q questions.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,11 @@ TABLE = {
   ),
   "valid": Entry("bool", "b n", "real tokens, EOS included; False for padding"),
   "prompt": Entry("bool", "b n", "tokens that are given: never hidden, in no loss"),
+  "segments": Entry(
+    "int32", "b n", "number of each token's document, where several are packed in a row"
+  ),
+  "places": Entry("int32", "b q", "positions at which something is asked for"),
+  "answers": Entry("int32", "b q", "what is due at each of them"),
   "label": Entry("int32", "b", "class, numbered from 0"),
   "index": Entry(
     "int32", "b", "place in the training stream; in evaluation the record"

@@ -63,7 +63,12 @@ PIXELS = Family(
   "mdm.data.pixels",
   "mdm.data.pixels:PixelSettings",
 )
-FAMILIES = (WORDS, CORPORA, PAIRS, PIXELS)
+RECALL = Family(
+  {"mqar": "keys that ask for values told before, made up; one pair: a needle"},
+  "mdm.data.recall",
+  "mdm.data.recall:RecallSettings",
+)
+FAMILIES = (WORDS, CORPORA, PAIRS, PIXELS, RECALL)
 
 
 @runtime_checkable
