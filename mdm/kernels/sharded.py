@@ -1,0 +1,211 @@
+"""A dynamic mask over a sequence in shards: only the kept keys travel, not the rest.
+
+What a query keeps of the shards before its own is among each one's best `width` keys.
+So every shard sends these, takes the best `width` of all that were sent from before it,
+in order of position, and puts them in front of its own keys. They are exactly what the
+sequence so far has kept, and the problem left is the ordinary one over width + n keys
+of which the last n are its own. width * shards rows travel, where gathering all keys
+takes the whole sequence; gradients go back the same way.
+
+Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, for the mask (see
+`eviction.py`); that top-w merges across shards is ours. Gathering all keys and values,
+which this replaces: *Context Parallelism for Scalable Million-Token Inference*, Yang et
+al., 2024.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mdm.kernels.eviction import eviction_times
+from mdm.kernels.interval_attention import Attended, interval_attention
+from mdm.kernels.intervals import Intervals
+
+
+class Survivors(NamedTuple):
+  """Keys that may still be kept later, by position; dead ones fill empty places."""
+
+  key: Float[Array, "b g k d"]
+  value: Float[Array, "b g k e"]
+  bias: Float[Array, "b g k"]
+  score: Float[Array, "b g k"]
+  live: Bool[Array, "b g k"]
+
+
+def attend_sharded(
+  query: Float[Array, "b n h d"],
+  key: Float[Array, "b n g d"],
+  value: Float[Array, "b n g e"],
+  score: Float[Array, "b g n"],
+  *,
+  width: int,
+  axis: str,
+  bias: Float[Array, "b g n"] | None = None,
+  valid: Bool[Array, "b n"] | None = None,
+  segments: Int[Array, "b n"] | None = None,
+  mesh: jax.sharding.Mesh | None = None,
+  **options: Any,
+) -> Attended:
+  """`attend_shard` of whole arrays: cuts them along the sequence, and joins results.
+
+  Other mesh axes stay as they are, so that a batch may be sharded over them.
+
+  Args:
+    axis: of the mesh; the sequence is sharded over it.
+    mesh: None for the one that `jax.set_mesh` has set.
+    options: of `attend_shard`.
+
+  Raises:
+    ValueError: no such axis, a length that it does not divide, or as `attend_shard`.
+  """
+  sizes = (jax.sharding.get_abstract_mesh() if mesh is None else mesh).shape
+  if axis not in sizes:
+    raise ValueError(
+      f"axis = {axis!r} is no axis of the mesh, which has {', '.join(sizes) or 'none'}"
+      "; set one with jax.set_mesh."
+    )
+  if query.shape[1] % sizes[axis]:
+    raise ValueError(
+      f"{query.shape[1]} tokens do not divide into {sizes[axis]} shards; pad them and "
+      "give valid."
+    )
+  along, last = jax.P(None, axis), jax.P(None, None, axis)
+
+  def attend(arrays: Sequence[Any]) -> Attended:
+    """One shard's part, its optional arrays by position."""
+    q, k, v, score, *rest = arrays
+    more = dict(zip(("bias", "valid", "segments"), rest, strict=True))
+    return attend_shard(q, k, v, score, width=width, axis=axis, **more, **options)
+
+  return jax.shard_map(
+    attend,
+    mesh=mesh,
+    in_specs=([along, along, along, last, last, along, along],),
+    out_specs=along,
+    axis_names={axis},
+    check_vma=False,
+  )([query, key, value, score, bias, valid, segments])
+
+
+def attend_shard(
+  query: Float[Array, "b n h d"],
+  key: Float[Array, "b n g d"],
+  value: Float[Array, "b n g e"],
+  score: Float[Array, "b g n"],
+  *,
+  width: int,
+  axis: str,
+  bias: Float[Array, "b g n"] | None = None,
+  valid: Bool[Array, "b n"] | None = None,
+  segments: Int[Array, "b n"] | None = None,
+  scale: float | None = None,
+  chunk: int | None = None,
+  backend: str = "auto",
+  is_deterministic: bool = False,
+) -> Attended:
+  """Dynamic mask attention of one shard's n tokens, for use under `jax.shard_map`.
+
+  Each query keeps the `width` keys of greatest score up to itself in the whole
+  sequence, the latest among equals. Constant scores are a sliding window. Give
+  `jax.shard_map` the argument `check_vma=False`.
+
+  Args:
+    score: the higher, the longer kept; compared in float32. No gradient.
+    width: how many keys a query keeps, at most; it may be more than n.
+    axis: of the mesh, over which the sequence is sharded, in order.
+    bias: added to a key's scores of attention, float32, with gradient.
+    valid: False for padding, which is never kept.
+    segments: runs of equal numbers, which may go on in the next shard; keys compete
+      and are seen inside their run only.
+    scale: of the products; None for d^-1/2.
+    chunk: as in `interval_attention`, and so backend and is_deterministic.
+
+  Raises:
+    ValueError: a width below 1, or as `interval_attention`.
+  """
+  if width < 1:
+    raise ValueError(f"width = {width} lets a query keep nothing; give at least 1.")
+  b, n, g = key.shape[:3]
+  real = jnp.ones((b, n), bool) if valid is None else valid
+  run = jnp.zeros((b, n), jnp.int32)
+  if segments is not None:
+    run = _number_runs(segments, axis)
+  own = Survivors(
+    key.swapaxes(1, 2),
+    value.swapaxes(1, 2),
+    jnp.zeros((b, g, n), jnp.float32) if bias is None else bias.astype(jnp.float32),
+    jax.lax.stop_gradient(score).astype(jnp.float32),
+    jnp.broadcast_to(real[:, None], (b, g, n)),
+  )
+  kept = _keep_before(own, run, width, axis)
+  k = kept.score.shape[-1]
+  all_keys = jax.tree.map(lambda *x: jnp.concatenate(x, axis=2), kept, own)
+  run = jnp.concatenate([jnp.repeat(run[:, :1], k, axis=1), run], axis=1)  # b k+n
+  end = eviction_times(
+    all_keys.score.reshape(b * g, 1, -1),  # each head's own padding: heads are rows
+    width,
+    valid=all_keys.live.reshape(b * g, -1),
+    segments=None if segments is None else jnp.repeat(run, g, axis=0),
+  ).reshape(b, g, -1)
+  start = jnp.arange(k + n, dtype=jnp.int32)[None, None]
+  return interval_attention(
+    query,
+    all_keys.key.swapaxes(1, 2),
+    all_keys.value.swapaxes(1, 2),
+    Intervals(start, end),
+    bias=all_keys.bias,
+    scale=scale,
+    width=width,
+    chunk=chunk,
+    backend=backend,
+    is_deterministic=is_deterministic,
+  )
+
+
+def _keep_before(
+  own: Survivors, run: Int[Array, "b n"], width: int, axis: str
+) -> Survivors:
+  """The best `width` keys of all earlier shards that are in the run begun there."""
+  g = own.score.shape[1]
+  goes_on = own.live & (run == run[:, -1:])[:, None]  # the last run alone goes on
+  sent = _best(own._replace(live=goes_on), width)
+  arrived = jax.lax.all_gather(sent, axis, axis=2)  # b g shard w d
+  last = jax.lax.all_gather(run[:, -1], axis, axis=1)  # b shard
+  shards = jnp.arange(last.shape[1])
+  counts = (shards < jax.lax.axis_index(axis)) & (last == run[:, :1])  # b shard
+  live = arrived.live & counts[:, None, :, None]
+  before = jax.tree.map(
+    lambda x: x.reshape(x.shape[0], g, -1, *x.shape[4:]), arrived._replace(live=live)
+  )
+  return _best(before, width)
+
+
+def _best(keys: Survivors, width: int) -> Survivors:
+  """At most `width` live keys of greatest score, ties to the latest, in their order."""
+  latest_first = jax.tree.map(lambda x: x[..., ::-1], (keys.live, keys.score))
+  rank = jnp.broadcast_to(jnp.arange(keys.score.shape[-1]), keys.score.shape)[..., ::-1]
+  order = jax.lax.sort(
+    (~latest_first[0], -latest_first[1], rank), num_keys=2, is_stable=True
+  )[2]
+  chosen = jnp.sort(order[..., :width], axis=-1)  # b g k
+
+  def take(x: jax.Array) -> jax.Array:
+    """Chosen rows of an array of `b g n` or `b g n d`."""
+    index = chosen if x.ndim == 3 else chosen[..., None]
+    return jnp.take_along_axis(x, index, axis=2)
+
+  return jax.tree.map(take, keys)
+
+
+def _number_runs(segments: Int[Array, "b n"], axis: str) -> Int[Array, "b n"]:
+  """Number of each token's run of equal segments, counted from the first shard on."""
+  changes = segments[:, 1:] != segments[:, :-1]
+  local = jnp.pad(jnp.cumsum(changes, axis=1, dtype=jnp.int32), ((0, 0), (1, 0)))
+  ends = jnp.stack([segments[:, 0], segments[:, -1], local[:, -1]])  # 3 b
+  first, last, count = jax.lax.all_gather(ends, axis, axis=2)  # b shard
+  joint = jnp.pad(first[:, 1:] != last[:, :-1], ((0, 0), (1, 0)))  # b shard
+  before = jnp.cumsum(count + joint, axis=1) - count  # b shard
+  return local + before[:, jax.lax.axis_index(axis), None]
