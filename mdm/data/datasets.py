@@ -68,7 +68,12 @@ RECALL = Family(
   "mdm.data.recall",
   "mdm.data.recall:RecallSettings",
 )
-FAMILIES = (WORDS, CORPORA, PAIRS, PIXELS, RECALL)
+NEEDLE = Family(
+  {"needle": "a sentence with a number in a corpus's prose, and who asks for it"},
+  "mdm.data.needle",
+  "mdm.data.needle:NeedleSettings",
+)
+FAMILIES = (WORDS, CORPORA, PAIRS, PIXELS, RECALL, NEEDLE)
 
 
 @runtime_checkable

@@ -38,7 +38,7 @@ def prepare(
   return storage.prepare_folder(
     settings,
     lambda: source_files(settings),
-    lambda folder: _make(settings, folder),
+    lambda folder: write_corpus(settings, folder),
     force=force,
   )
 
@@ -120,8 +120,14 @@ class TextWindows:
     }
 
 
-def _make(settings: TextSettings, folder: pathlib.Path) -> storage.Built:
-  """Reads, splits and encodes a corpus."""
+def write_corpus(
+  settings: TextSettings, folder: pathlib.Path, *, also: Sequence[str] = ()
+) -> storage.Built:
+  """Reads, splits and encodes a corpus, and writes its ids into a folder.
+
+  Args:
+    also: further texts that a tokenizer learned here must know.
+  """
   parts = split_documents(
     read_corpus(settings),
     how=settings.split,
@@ -134,6 +140,7 @@ def _make(settings: TextSettings, folder: pathlib.Path) -> storage.Built:
     """Merges come from training text; a character set must know all the text."""
     for split in ("train",) if settings.tokenizer == "bpe" else runs:
       yield from runs[split]
+    yield from also
 
   tokenizer = make_tokenizer(
     settings.tokenizer,
