@@ -103,6 +103,7 @@ class Denoiser(nn.Module):
     t: Float[Array, "b"] | None = None,
     *,
     valid: Bool[Array, "b n"] | None = None,
+    segments: Int[Array, "b n"] | None = None,
     visible: Bool[Array, "#b 1 n n"] | None = None,
     positions: Int[Array, "#b n"] | None = None,
     outputs: int | None = None,
@@ -113,6 +114,7 @@ class Denoiser(nn.Module):
     Args:
       t: share of hidden tokens, or the schedule's time; needed where `time` is "adaln".
       valid: False for padding, which no token ever sees.
+      segments: numbers of packed documents; each sees itself alone.
       visible: True where query q (axis 2) may see key k (axis 3); with `is_causal` both
         must allow it.
       positions: of the tokens; None for 0, 1, 2, ...
@@ -125,6 +127,9 @@ class Denoiser(nn.Module):
     if self.is_causal:
       causal = jnp.tril(jnp.ones((1, 1, n, n), bool))
       visible = causal if visible is None else visible & causal
+    if segments is not None:
+      same = segments[:, None, :, None] == segments[:, None, None, :]  # b 1 n n
+      visible = same if visible is None else visible & same
     if valid is not None:
       real = valid[:, None, None, :]  # b 1 1 n
       visible = real if visible is None else visible & real

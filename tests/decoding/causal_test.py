@@ -15,16 +15,22 @@ HIDDEN = jnp.full((ROWS, 3), MASK)
 KEYS = jax.random.split(jax.random.key(3), ROWS)
 
 
-def extend(tokens, cache, start):
-  """The scores of position `start`, after the token before it is shown."""
-  shown = jnp.where(jnp.arange(3) == start - 1, tokens, cache)
+def extend(tokens, cache, start, valid=None):
+  """The scores of positions from `start`, after the tokens before them are shown."""
+  place = start - 1 + jnp.arange(tokens.shape[1])  # of what is read; -1: the first's
+  place = jnp.where(place < 0, 3, place)
+  tokens = tokens if valid is None else jnp.where(valid, tokens, cache[:, place])
+  shown = cache.at[:, place].set(tokens, mode="drop")
   logits = TRIPLE.predict(shown, None)
-  return jax.lax.dynamic_slice_in_dim(logits, start, 1, axis=1), shown
+  return jax.lax.dynamic_slice_in_dim(logits, start, tokens.shape[1], axis=1), shown
 
 
-@functools.partial(jax.jit, static_argnames="settings")
-def run(canvas, settings):
-  return sample_causal(extend, HIDDEN, canvas, KEYS, mask_id=MASK, settings=settings)
+@functools.partial(jax.jit, static_argnames=("settings", "reads_ahead"))
+def run(canvas, settings, reads_ahead=True):
+  return sample_causal(
+    extend, HIDDEN, canvas, KEYS,
+    mask_id=MASK, settings=settings, reads_ahead=reads_ahead,
+  )  # fmt: skip
 
 
 @functools.cache
@@ -43,6 +49,15 @@ def test_a_given_beginning_stays_and_is_continued_by_its_law():
   counts = TRIPLE.count(tokens)
   assert counts[:18].sum() == 0
   assert chi_square(counts[18:], probs[18:] / probs.sum()) < 4
+
+
+@pytest.mark.parametrize("given", [0, 1, 2, 3])
+def test_what_all_rows_are_given_is_read_in_one_pass(given):
+  canvas = HIDDEN.at[:, :given].set(1).at[::2, :2].set(1)  # half of the rows has more
+  found, plain = (run(canvas, SamplerSettings(), m) for m in (True, False))
+  assert (found.tokens == plain.tokens).all()
+  assert plain.calls == 3
+  assert found.calls == 3 - given + (given > 0)
 
 
 def test_history_shows_one_token_more_after_each_pass():

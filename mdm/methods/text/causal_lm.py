@@ -4,7 +4,8 @@
 
 It is what a masked diffusion of the same size and budget is measured against, so it
 differs in nothing else: the token before the first is MASK, whose row the embedding has
-anyway, and no further one is added.
+anyway, and no further one is added. A network that has a token for the beginning of a
+text names it itself (`decoder.Decoder.bos_id`).
 
 Source: Improving Language Understanding by Generative Pre-Training, Radford et al.,
 2018, equation 1.
@@ -34,7 +35,8 @@ class CausalLM(Method):
 
   Attributes:
     network: a causal network without time: tokens [b n] to logits [b n v]; has the
-      fields `vocab_size` and `is_causal`, and `extend` and `init_cache` for sampling.
+      fields `vocab_size` and `is_causal`, and `extend` and `init_cache` for sampling;
+      if it has a `bos_id`, that is what stands before the first token.
   """
 
   network: nn.Module
@@ -46,8 +48,14 @@ class CausalLM(Method):
 
   @property
   def mask_id(self) -> int:
-    """The id of a token that is not there yet; it also precedes the first."""
+    """The id of a token that is not there yet."""
     return self.vocab_size
+
+  @property
+  def first_id(self) -> int:
+    """The id that stands before the first token of each text."""
+    bos_id = getattr(self.network, "bos_id", None)
+    return self.mask_id if bos_id is None else bos_id
 
   def setup(self) -> None:
     """Checks that the network is causal and hears no time."""
@@ -96,6 +104,8 @@ class CausalLM(Method):
   ) -> Sampled:
     """Fills what follows each row's given tokens, reading each token once.
 
+    What all rows are given is read in one pass.
+
     Args:
       keys: one per row.
       canvas: given tokens, then `mask_id`.
@@ -112,9 +122,11 @@ class CausalLM(Method):
     check_choice("sampler of a causal model", sampler, ["ancestral"])
     module, variables = self.unbind()
 
-    def extend(tokens: jax.Array, cache: Any, start: jax.Array) -> Any:
+    def extend(
+      tokens: jax.Array, cache: Any, start: jax.Array | int, valid: jax.Array | None
+    ) -> Any:
       """A pure function, so that the loop closes over no module."""
-      return module.apply(variables, tokens, cache, start, method="extend")
+      return module.apply(variables, tokens, cache, start, valid, method="extend")
 
     cache = self.network.init_cache(*canvas.shape)
     return sample_causal(
@@ -125,6 +137,7 @@ class CausalLM(Method):
       mask_id=self.mask_id,
       settings=settings,
       valid=valid,
+      first_id=self.first_id,
     )
 
   def nats(
@@ -132,11 +145,14 @@ class CausalLM(Method):
   ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"]]:
     """-log p of each token given those before it, and which tokens are scored.
 
-    Those are the real ones that are no prompt.
+    Those are the real ones that are no prompt. Packed documents (`segments`) are each
+    a text of its own.
     """
     tokens = jnp.asarray(batch["tokens"])
     valid = jnp.asarray(batch.get("valid", np.ones(tokens.shape, bool)))
-    nats = token_nats(self.logits(tokens, valid, train=train), tokens)
+    segments = batch.get("segments")
+    segments = None if segments is None else jnp.asarray(segments)
+    nats = token_nats(self.logits(tokens, valid, segments, train=train), tokens)
     prompt = jnp.asarray(batch.get("prompt", np.zeros(tokens.shape, bool)))
     return jnp.where(valid, nats, 0.0), valid & ~prompt
 
@@ -144,20 +160,28 @@ class CausalLM(Method):
     self,
     tokens: Int[Array, "b n"],
     valid: Bool[Array, "b n"],
+    segments: Int[Array, "b n"] | None = None,
     *,
     train: bool = False,
   ) -> Float[Array, "b n v"]:
-    """Scores of the token at each position, given those before it.
+    """Scores of the token at each position, given those before it in its document.
 
     Texts end in padding: what precedes a real token is real.
     """
-    before = jnp.full_like(tokens[:, :1], self.mask_id)
-    shifted = jnp.concatenate([before, tokens[:, :-1]], axis=1)
-    shifted = jnp.where(valid, shifted, self.mask_id)
-    return self.network(shifted, valid=valid, train=train).astype(jnp.float32)
+    is_first = jnp.arange(tokens.shape[1]) == 0  # n
+    if segments is not None:
+      is_first |= segments != jnp.roll(segments, 1, axis=1)  # b n
+    shifted = jnp.where(is_first | ~valid, self.first_id, jnp.roll(tokens, 1, axis=1))
+    packed = {} if segments is None else {"segments": segments}
+    logits = self.network(shifted, valid=valid, train=train, **packed)
+    return logits.astype(jnp.float32)
 
   def extend(
-    self, tokens: Int[Array, "b m"], cache: Any, start: int | Int[Array, ""]
+    self,
+    tokens: Int[Array, "b m"],
+    cache: Any,
+    start: int | Int[Array, ""],
+    valid: Bool[Array, "b m"] | None = None,
   ) -> tuple[Float[Array, "b m v"], Any]:
     """Scores of what follows each of the tokens at start, start + 1, ...; the cache."""
-    return self.network.extend(tokens, cache, start=start)
+    return self.network.extend(tokens, cache, start=start, valid=valid)
