@@ -15,13 +15,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
-from mdm.kernels import reference
+from mdm.kernels.dispatch import choose_backend, choose_chunk, load_backend
 from mdm.kernels.intervals import Intervals
+from mdm.kernels.layout import chunk_tiles, unfold, whole_tiles
 from mdm.kernels.tiles import Saved, Tiles
 
-BACKENDS = ("auto", "reference", "xla", "tpu", "gpu")
+MAX_LENGTH = 2**31 - 2**16  # positions and padding fit int32
 
 
 class Attended(NamedTuple):
@@ -63,44 +65,84 @@ def interval_attention(
     ValueError: heads that do not divide, width or chunk out of range, a backend that
       is not on this machine.
   """
-  b, n, h, d = query.shape
+  backend = choose_backend(backend)
+  _check(query, key, width, chunk)
+  n, d = query.shape[1], query.shape[3]
+  bias = jnp.zeros((1, 1, key.shape[1])) if bias is None else bias.astype(jnp.float32)
+  if width is None or positions is not None:
+    chunk = None
+  elif chunk is None:
+    chunk = choose_chunk(n, width, backend)
+  if chunk is None or width is None:
+    tiles = whole_tiles(query, key, value, bias, intervals, positions)
+  else:
+    tiles = chunk_tiles(
+      *(query, key, value, bias, intervals),
+      width=width,
+      chunk=chunk,
+      is_sorted=backend in ("tpu", "gpu"),
+      is_deterministic=is_deterministic,
+    )
+  out, lse = attend_tiles(tiles, d**-0.5 if scale is None else scale, backend)
+  b, n, h, _ = query.shape
+  return Attended(*(unfold(x, b, n, (h, key.shape[2])) for x in (out, lse)))
+
+
+def _check(
+  query: jax.Array, key: jax.Array, width: int | None, chunk: int | None
+) -> None:
+  """Raises ValueError where sizes do not fit each other."""
+  n, h = query.shape[1:3]
   m, g = key.shape[1:3]
-  tiles = Tiles(
-    query.reshape(b, n, g, h // g, d).swapaxes(1, 2).reshape(b * g, -1, d),
-    *(x.swapaxes(1, 2).reshape(b * g, m, -1) for x in (key, value)),
-    *(
-      jnp.broadcast_to(x, (b, g, m)).reshape(b * g, m)
-      for x in (jnp.zeros((1, 1, m)) if bias is None else bias, *intervals)
-    ),
-    jnp.broadcast_to(
-      jnp.repeat(jnp.arange(m - n, m) if positions is None else positions, h // g),
-      (b * g, n * h // g),
-    ).astype(jnp.int32),
-  )
-  out, lse = attend_tiles(tiles, d**-0.5 if scale is None else scale)
-  out = out.reshape(b, g, n, h // g, -1).swapaxes(1, 2).reshape(b, n, h, -1)
-  return Attended(out, lse.reshape(b, g, n, h // g).swapaxes(1, 2).reshape(b, n, h))
+  if h % g:
+    raise ValueError(
+      f"{g} heads of keys do not divide {h} heads of queries; give a divisor."
+    )
+  if width is not None and width < 1:
+    raise ValueError(f"width = {width} lets a query see nothing; give at least 1.")
+  if width is not None and n > m:
+    raise ValueError(
+      f"{n} queries are more than {m} keys; with a width each has a key of its own."
+    )
+  if chunk is not None and (chunk < 1 or n % chunk):
+    raise ValueError(
+      f"chunk = {chunk} does not divide {n} queries; give a divisor, or None."
+    )
+  if max(n, m) > MAX_LENGTH:
+    raise ValueError(
+      f"{max(n, m)} positions do not fit int32; shard the sequence into less than "
+      f"{MAX_LENGTH} each."
+    )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def attend_tiles(
-  tiles: Tiles, scale: float
+  tiles: Tiles, scale: float, backend: str
 ) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
   """`forward` of a backend, with its `backward` as derivative."""
-  return reference.forward(tiles, scale)
+  return load_backend(backend).forward(tiles, scale)
 
 
-def _attend_forward(tiles: Tiles, scale: float):  # noqa: ANN202
-  out, lse = attend_tiles(tiles, scale)
+def _attend_forward(
+  tiles: Tiles, scale: float, backend: str
+) -> tuple[tuple[jax.Array, jax.Array], tuple[Tiles, jax.Array, jax.Array]]:
+  out, lse = load_backend(backend).forward(tiles, scale)
+  out, lse = checkpoint_name(out, "attention"), checkpoint_name(lse, "attention")
   return (out, lse), (tiles, out, lse)
 
 
-def _attend_backward(scale: float, kept, cotangents):  # noqa: ANN001, ANN202
+def _attend_backward(
+  scale: float,
+  backend: str,
+  kept: tuple[Tiles, jax.Array, jax.Array],
+  cotangents: tuple[jax.Array, jax.Array],
+) -> tuple[Tiles]:
   tiles, out, lse = kept
   d_out, d_lse = cotangents
   delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - d_lse
-  grads = reference.backward(tiles, scale, Saved(lse, d_out, delta))
-  return (Tiles(*grads, None, None, None),)
+  grads = load_backend(backend).backward(tiles, scale, Saved(lse, d_out, delta))
+  none = dict.fromkeys(("start", "end", "position"))
+  return (tiles._replace(**grads._asdict(), **none),)
 
 
 attend_tiles.defvjp(_attend_forward, _attend_backward)
