@@ -1,0 +1,1 @@
+"""Causal token mixers of one signature: what a decoder block mixes tokens with."""

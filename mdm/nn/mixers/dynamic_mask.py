@@ -1,0 +1,247 @@
+"""Dynamic mask attention: each head learns which w tokens of the past to keep.
+
+  z_j = flatten(v_j) Wdt;  u_j = softplus(z_j);  s_j = A u_j;  delta_j = exp(s_j)
+  S_i = TopW over j <= i of s_j
+  o_i = sum_{j in S_i} softmax_j(<q_i, k_j> / sqrt(k) + b_j) v_j;  b = delta (or s)
+
+A head's score reads the values of all heads. S_i is an interval of queries per key, so
+that the cost is n (w + chunk) instead of n^2 and decoding needs w slots. Up to w tokens
+every key is kept, and b is added all the same. Nothing forces a token to see itself.
+With A = 0 all scores tie, the latest win, and this is a sliding window.
+
+The indices of S_i have no gradient; A and Wdt learn through b of the keys that were
+kept, and v both through b and as a value.
+
+Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, sections 3 and 4,
+and the authors' published model code (score heads are key/value heads).
+Differences:
+  - causal first, then the best w, ties to the latest; the authors' kernel wrapper can
+    choose among keys of the future, and leaves ties open.
+  - the choice compares s, which orders as delta does but neither overflows nor ties
+    where float32 rounds delta to equal numbers.
+  - scores are float32, whatever the dtype.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mdm.kernels.eviction import eviction_times
+from mdm.kernels.intervals import Intervals, causal_intervals
+from mdm.masks.choices import check_choice
+from mdm.nn.layers import Linear, named
+from mdm.nn.mixers import kept as slots
+from mdm.nn.mixers.base import (
+  NEVER,
+  Mixer,
+  Place,
+  Stored,
+  check_fits,
+  check_positive,
+  empty_store,
+  restrict,
+  store,
+  write,
+)
+from mdm.nn.mixers.kept import Kept
+from mdm.nn.rotary import KeyValue
+
+BIAS_MODES = ("exp", "log")
+CACHES = ("topw", "full")
+SELECTIONS = ("topk", "relu")
+A_INITS = {"zeros": nn.initializers.zeros, "normal": nn.initializers.normal(0.02)}
+
+
+class Everything(NamedTuple):
+  """All tokens so far, and their scores: from it any token may be taken back."""
+
+  stored: Stored
+  score: Float[Array, "b g m"]
+
+
+class DynamicMaskAttention(Mixer):
+  """Attention to the `window` best tokens so far, by a learned score.
+
+  Parameters, beside `Mixer`'s: `dt` (Wdt) and `A`.
+
+  Attributes:
+    window: w, tokens a query sees at most.
+    bias_mode: "exp" adds delta to the scores (as published), "log" adds log delta,
+      which cannot overflow.
+    a_init: "zeros", or "normal" with deviation 0.02.
+    cache: "topw" keeps `window` tokens of each head; "full" keeps all, so that
+      extending again from an earlier start takes tokens back.
+    select: "topk", or "relu": all tokens with s > 0, however many (cache "full" only).
+  """
+
+  window: int = 2048
+  bias_mode: str = "exp"
+  a_init: str = "zeros"
+  cache: str = "topw"
+  select: str = "topk"
+
+  def init_cache(
+    self, batch: int, length: int, width: int | None = None
+  ) -> Kept | Everything:
+    """An empty cache, of `window` slots or `length`; see `Mixer.init_cache`."""
+    self._check()
+    sizes = self._sizes(width)
+    if self.cache == "full":
+      scores = jnp.zeros((batch, sizes.g, length))
+      return Everything(empty_store(batch, length, sizes, self.dtype), scores)
+    kept = min(self.window, length)
+    return slots.empty_kept(batch, sizes.g, kept, sizes.k, self.dtype)
+
+  @nn.compact
+  def _run(
+    self, x: Float[Array, "b n d"], place: Place, cache: Kept | Everything | None
+  ) -> tuple[Float[Array, "b n d"], Kept | Everything | None]:
+    self._check()
+    query, pairs = self._project(x, place)
+    score = self._score(pairs.value)  # b g n
+    if isinstance(cache, Everything):
+      cache = Everything(
+        store(cache.stored, pairs, place),
+        write(cache.score, score, place.start, axis=2),
+      )
+    if cache is None or place.is_beginning:
+      intervals = self._intervals(score, place)
+      mixed = self._mix(query, pairs, score, intervals, width=self._width(x.shape[1]))
+      if isinstance(cache, Kept):
+        cache = self._begin(cache, pairs, score, intervals)
+    elif isinstance(cache, Everything):
+      mixed = self._look_back(query, score, cache, place)
+    else:
+      mixed, cache = self._step(query, pairs, score, cache, place)
+    return self._out(mixed, x.shape[-1]), cache
+
+  def _score(self, value: Float[Array, "b n g k"]) -> Float[Array, "b g n"]:
+    """A softplus(flatten(v) Wdt), float32 from the first product on."""
+    g = value.shape[2]
+    linear = Linear(
+      (g,),
+      ("heads", "kv", None),
+      contract=2,
+      use_bias=False,
+      kernel_init=self.kernel_init,
+      name="dt",
+    )
+    slope = self.param("A", named(A_INITS[self.a_init], "heads"), (g,))
+    with jax.default_matmul_precision("highest"):
+      z = linear(value.astype(jnp.float32))  # b n g
+    return (slope * jax.nn.softplus(z)).swapaxes(1, 2)
+
+  def _intervals(self, score: Float[Array, "b g n"], place: Place) -> Intervals:
+    """The dynamic mask of whole sequences."""
+    start, last = causal_intervals(score.shape[-1])  # 1 1 n
+    if self.select == "relu":
+      return restrict(Intervals(start, jnp.where(score > 0, last, start)), place)
+    end = eviction_times(score, self.window, valid=place.valid, segments=place.segments)
+    return Intervals(jnp.broadcast_to(start, end.shape), end)
+
+  def _mix(
+    self,
+    query: Float[Array, "b n h k"],
+    pairs: KeyValue,
+    score: Float[Array, "b g m"],
+    intervals: Intervals,
+    **settings: Any,
+  ) -> Float[Array, "b n h k"]:
+    """Attention with the bias that the scores stand for."""
+    bias = jnp.exp(score) if self.bias_mode == "exp" else score
+    return self._attend(query, pairs, intervals, bias=bias, **settings)
+
+  def _begin(
+    self,
+    cache: Kept,
+    pairs: KeyValue,
+    score: Float[Array, "b g n"],
+    intervals: Intervals,
+  ) -> Kept:
+    """The cache after a whole sequence."""
+    room = cache.key.shape[2]
+    self._check_room(score.shape[-1], 0, room)
+    rank = slots.keep_last(score, intervals.end, room)
+    key, value = (slots.gather_tokens(x, rank.position) for x in pairs)
+    return Kept(rank, key.astype(cache.key.dtype), value.astype(cache.value.dtype))
+
+  def _step(
+    self,
+    query: Float[Array, "b n h k"],
+    pairs: KeyValue,
+    score: Float[Array, "b g n"],
+    cache: Kept,
+    place: Place,
+  ) -> tuple[Float[Array, "b n h k"], Kept]:
+    """New tokens among the kept ones; one alone sees just what is kept after it."""
+    n = query.shape[1]
+    self._check_room(n, place.start, cache.key.shape[2])
+    key, value = (x.swapaxes(1, 2) for x in pairs)  # b g n k
+    pushed = slots.push_scores(cache.rank, score, place)
+    after = slots.push_tokens(cache, pushed, key, value)
+    if n == 1:
+      seen, end = after, jnp.where(after.rank.position < 0, 0, NEVER)
+      intervals = slots.kept_intervals(after.rank, end)
+    else:
+      seen = Kept(
+        cache.rank._replace(score=jnp.concatenate([cache.rank.score, score], -1)),
+        jnp.concatenate([cache.key, key.astype(cache.key.dtype)], axis=2),
+        jnp.concatenate([cache.value, value.astype(cache.value.dtype)], axis=2),
+      )
+      intervals = slots.kept_intervals(cache.rank, pushed.end, place.rows)
+    mixed = self._mix(
+      query,
+      KeyValue(seen.key.swapaxes(1, 2), seen.value.swapaxes(1, 2)),
+      jnp.where(intervals.end > 0, seen.rank.score, 0.0),
+      intervals,
+      positions=place.rows,
+    )
+    return mixed, after
+
+  def _look_back(
+    self,
+    query: Float[Array, "b n h k"],
+    score: Float[Array, "b g n"],
+    cache: Everything,
+    place: Place,
+  ) -> Float[Array, "b n h k"]:
+    """New tokens before all stored ones, under the interval mask."""
+    valid = cache.stored.valid  # b m
+    m = valid.shape[1]
+    start, last = causal_intervals(m)
+    if self.select == "relu":
+      end = jnp.where(valid[:, None] & (cache.score > 0), last, 0)
+    else:
+      before = valid & (jnp.arange(m) < place.start)
+      rank = slots.best_before(cache.score, before, min(self.window, m))
+      pushed = slots.push_scores(rank, score, place)
+      end = slots.spread_ends(rank, pushed, place.rows, m)
+    return self._mix(
+      query,
+      cache.stored.pairs,
+      cache.score,
+      Intervals(jnp.broadcast_to(start, end.shape), end),
+      positions=place.rows,
+    )
+
+  def _width(self, n: int) -> int | None:
+    return None if self.select == "relu" else min(self.window, n)
+
+  def _check_room(self, n: int, start: int | Int[Array, ""], room: int) -> None:
+    if room < self.window:
+      check_fits(n, start, room)
+
+  def _check(self) -> None:
+    check_positive(window=self.window)
+    check_choice("bias_mode", self.bias_mode, BIAS_MODES)
+    check_choice("a_init", self.a_init, A_INITS)
+    check_choice("cache", self.cache, CACHES)
+    check_choice("select", self.select, SELECTIONS)
+    if self.select == "relu" and self.cache == "topw":
+      raise ValueError(
+        "select = 'relu' keeps any number of tokens, which no cache of 'topw' holds; "
+        "write cache='full'."
+      )

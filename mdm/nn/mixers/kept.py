@@ -1,0 +1,185 @@
+"""The constant-size cache of dynamic mask attention: each head's w best tokens so far.
+
+Scores do not depend on who asks, so the set a token sees follows from the set before:
+
+  S_t = TopW(S_{t-1} + {t})
+
+A newcomer takes the place of the lowest score (among equals, of the earliest position)
+where its own is at least that, or else is not kept by this head and not seen by its own
+query. A step costs O(w), memory is O(w), and the sets are those of
+`kernels.eviction.eviction_times`, bit for bit, where the float32 scores are.
+
+Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, for the mask; the
+cache is ours.
+Differences:
+  - the authors' model keeps all keys and values, and scores them anew at each step.
+  - what is dropped is gone, so tokens cannot be taken back: keep the cache of before
+    (caches are values), or a cache of everything, from which `best_before` finds the
+    set at any position.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+from mdm.kernels.intervals import Intervals
+from mdm.nn.mixers.base import NEVER, Place
+
+
+class Ranked(NamedTuple):
+  """Scores and positions of what is kept, in any order; -inf and -1 where empty."""
+
+  score: Float[Array, "b g w"]
+  position: Int[Array, "b g w"]
+
+
+class Kept(NamedTuple):
+  """The kept tokens: what they are ranked by, their rotated keys, their values."""
+
+  rank: Ranked
+  key: Float[Array, "b g w k"]
+  value: Float[Array, "b g w k"]
+
+
+class Pushed(NamedTuple):
+  """What becomes of w kept tokens and n new ones, in this order.
+
+  A token is seen by the queries from its own position to before `end`, `NEVER` where
+  it is still kept; 0 where there is none. Slot i holds token `source[i]` afterwards.
+  """
+
+  end: Int[Array, "b g w+n"]
+  rank: Ranked
+  source: Int[Array, "b g w"]
+
+
+def empty_ranks(batch: int, heads: int, slots: int) -> Ranked:
+  """Nothing kept yet."""
+  shape = (batch, heads, slots)
+  return Ranked(jnp.full(shape, -jnp.inf), jnp.full(shape, -1, jnp.int32))
+
+
+def empty_kept(
+  batch: int, heads: int, slots: int, width: int, dtype: DTypeLike
+) -> Kept:
+  """Nothing kept yet, with room for heads of `width`."""
+  empty = jnp.zeros((batch, heads, slots, width), dtype)
+  return Kept(empty_ranks(batch, heads, slots), empty, empty)
+
+
+def push_scores(rank: Ranked, score: Float[Array, "b g n"], place: Place) -> Pushed:
+  """Lets n tokens in, one after the other; all after those already there."""
+  b, _, n = score.shape
+  valid = jnp.ones((b, n), bool) if place.valid is None else place.valid
+  valid = jnp.broadcast_to(valid[:, None], score.shape)
+  score = jax.lax.stop_gradient(score).astype(jnp.float32)
+  push = jax.vmap(jax.vmap(_push_head, (0, 0, 0, None)), (0, 0, 0, None))
+  return push(rank, score, valid, place.rows)
+
+
+def _push_head(
+  rank: Ranked, score: Float[Array, "n"], valid: Bool[Array, "n"], rows: Int[Array, "n"]
+) -> Pushed:
+  """`push_scores` of one head of one row."""
+  slots, n = rank.score.shape[0], score.shape[0]
+
+  def let_in(pushed: Pushed, new: tuple[Array, ...]) -> tuple[Pushed, None]:
+    """One token; it or the one whose place it takes is seen up to here."""
+    score, valid, row, number = new
+    end, rank, source = pushed
+    lowest = rank.score.min()
+    slot = jnp.argmin(jnp.where(rank.score == lowest, rank.position, NEVER))
+    enters = valid & (score >= lowest)  # it is later than all, so wins a tie
+    end = end.at[jnp.where(enters, source[slot], number)].set(row)
+
+    def put(array: Array, now: Array) -> Array:
+      """The newcomer in the slot, if it enters."""
+      return array.at[slot].set(jnp.where(enters, now, array[slot]))
+
+    rank = Ranked(put(rank.score, score), put(rank.position, row))
+    return Pushed(end, rank, put(source, number)), None
+
+  numbers = jnp.arange(slots + n, dtype=jnp.int32)
+  pushed = Pushed(jnp.full(slots + n, NEVER), rank, numbers[:slots])
+  pushed, _ = jax.lax.scan(let_in, pushed, (score, valid, rows, numbers[slots:]))
+  is_empty = jnp.pad(rank.position < 0, (0, n))  # w+n
+  return pushed._replace(end=jnp.where(is_empty, 0, pushed.end))
+
+
+def push_tokens(
+  kept: Kept,
+  pushed: Pushed,
+  key: Float[Array, "b g n k"],
+  value: Float[Array, "b g n k"],
+) -> Kept:
+  """The keys and values of those that came in, each in its slot."""
+  slots = kept.key.shape[2]
+  is_in = pushed.source[..., None, :] == slots + jnp.arange(key.shape[2])[:, None]
+  slot = jnp.where(is_in.any(-1), is_in.argmax(-1), slots)  # b g n; w is nowhere
+  place = jax.vmap(jax.vmap(lambda old, i, now: old.at[i].set(now, mode="drop")))
+  return Kept(
+    pushed.rank,
+    place(kept.key, slot, key.astype(kept.key.dtype)),
+    place(kept.value, slot, value.astype(kept.value.dtype)),
+  )
+
+
+def keep_last(
+  score: Float[Array, "b g n"], end: Int[Array, "b g n"], slots: int
+) -> Ranked:
+  """What is kept after a whole sequence: the tokens whose eviction time is n.
+
+  At most `slots` of them, of which any further stay empty.
+  """
+  n = score.shape[-1]
+  position = jnp.where(end >= n, jnp.arange(n, dtype=jnp.int32), -1)  # b g n
+  position = jnp.pad(position, ((0, 0), (0, 0), (0, max(slots - n, 0))), "constant",
+                     constant_values=-1)  # fmt: skip
+  position, index = jax.lax.top_k(position, slots)  # b g w
+  kept = jnp.take_along_axis(score, jnp.minimum(index, n - 1), -1)
+  return Ranked(jnp.where(position < 0, -jnp.inf, kept), position)
+
+
+def best_before(
+  score: Float[Array, "b g m"], eligible: Bool[Array, "b m"], slots: int
+) -> Ranked:
+  """The highest scores among eligible positions, the latest first among equals."""
+  score = jnp.where(eligible[:, None], score.astype(jnp.float32), -jnp.inf)
+  best, index = jax.lax.top_k(score[..., ::-1], slots)  # ties: the lowest index
+  position = (score.shape[-1] - 1 - index).astype(jnp.int32)
+  return Ranked(best, jnp.where(best == -jnp.inf, -1, position))
+
+
+def gather_tokens(
+  x: Float[Array, "b n g k"], position: Int[Array, "b g w"]
+) -> Float[Array, "b g w k"]:
+  """Each head's tokens at the positions; zeros at negative ones."""
+  index = jnp.maximum(position, 0)[..., None]  # b g w 1
+  found = jnp.take_along_axis(x.swapaxes(1, 2), index, axis=2)
+  return jnp.where(position[..., None] < 0, 0.0, found).astype(x.dtype)
+
+
+def kept_intervals(
+  rank: Ranked, end: Int[Array, "b g m"], rows: Int[Array, "n"] | None = None
+) -> Intervals:
+  """Who sees the kept tokens, and after them new ones at `rows`, given their ends."""
+  start = rank.position
+  if rows is not None:
+    b, g, _ = start.shape
+    rows = jnp.broadcast_to(rows, (b, g, rows.shape[0]))
+    start = jnp.concatenate([start, rows], axis=-1)
+  return Intervals(start, end)
+
+
+def spread_ends(
+  rank: Ranked, pushed: Pushed, rows: Int[Array, "n"], length: int
+) -> Int[Array, "b g {length}"]:
+  """The ends of kept and new tokens at their positions among `length`; else 0."""
+  position, _ = kept_intervals(rank, pushed.end, rows)
+  position = jnp.where(position < 0, length, position)  # nowhere
+  zeros = jnp.zeros((*position.shape[:2], length), jnp.int32)
+  place = jax.vmap(jax.vmap(lambda old, i, now: old.at[i].set(now, mode="drop")))
+  return place(zeros, position, pushed.end)
