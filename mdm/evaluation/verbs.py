@@ -6,6 +6,7 @@ VERBS = {
   "predict": "read images (mdm predict)",
   "sample": "write text (mdm sample)",
   "score": "say how likely a text is (mdm score)",
+  "answer": "answer questions (mdm eval)",
 }
 
 

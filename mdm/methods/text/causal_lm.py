@@ -92,6 +92,17 @@ class CausalLM(Method):
     total = (nats * is_scored).sum(axis=-1)  # b
     return Score(total, jnp.zeros_like(total))
 
+  def answer(self, batch: Batch) -> tuple[Bool[Array, "b n"], Bool[Array, "b n"]]:
+    """Whether each token is the likeliest, and which were asked for: no prompt.
+
+    Where all asked tokens of a row are, greedy decoding writes them.
+    """
+    tokens = jnp.asarray(batch["tokens"])
+    valid = jnp.asarray(batch.get("valid", np.ones(tokens.shape, bool)))
+    prompt = jnp.asarray(batch.get("prompt", np.zeros(tokens.shape, bool)))
+    is_right = self.logits(tokens, valid).argmax(axis=-1) == tokens  # b n
+    return is_right, valid & ~prompt
+
   def sample(
     self,
     keys: Key[Array, "b"],

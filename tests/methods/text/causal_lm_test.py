@@ -149,3 +149,15 @@ def test_what_it_cannot_do_is_an_error(canvas, settings, words):
 def test_a_network_that_is_not_causal_or_hears_time_is_an_error(settings):
   with pytest.raises(ValueError, match=f"model.network.{next(iter(settings))}"):
     CausalLM(network(**settings)).init(jax.random.key(0), make_batch(), train=False)
+
+
+def test_answers_that_are_all_right_are_what_greedy_decoding_writes():
+  canvas = LINE.at[:, 0].set(jnp.arange(4) % V)
+  prompt = jnp.zeros((4, N), bool).at[:, 0].set(True)
+  settings = SamplerSettings(temperature=0.0)
+  written = program("sample", settings=settings)(KEYS, canvas.at[:, 1:].set(V)).tokens
+  answer = program("answer")
+  is_right, is_asked = answer({"tokens": written, "prompt": prompt})
+  assert (is_asked == ~prompt).all() and is_right[:, 1:].all()
+  other = written.at[:, 3].set((written[:, 3] + 1) % V)
+  assert not answer({"tokens": other, "prompt": prompt})[0][:, 3].any()
