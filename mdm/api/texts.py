@@ -70,6 +70,7 @@ def bench_sampler(
   length: int | None = None,
   batch: int = 8,
   rounds: int = 7,
+  top_p: float = 1.0,
 ) -> dict[str, Any]:
   """Speed of compiled samplers beside bare passes; see `evaluation/sampling_bench.py`.
 
@@ -81,6 +82,7 @@ def bench_sampler(
     length: tokens of a canvas; None for the training's.
     batch: canvases filled at once.
     rounds: of timing.
+    top_p: what the samplers draw from; 1 is all.
 
   Raises:
     ValueError: a model that cannot write, a sampler or setting that makes no sense.
@@ -94,7 +96,7 @@ def bench_sampler(
     raise ValueError(
       f"batch = {batch}, rounds = {rounds} and length = {size} must be 1 or more."
     )
-  chosen = sampling_bench.name_samplers(samplers, steps)
+  chosen = sampling_bench.name_samplers(samplers, steps, top_p=top_p)
   for label, settings in chosen.items():
     check_sampling(label.split()[0], settings, length=size)
   variables = load(path).variables if is_run else _fresh_variables(cfg, method)
@@ -105,6 +107,7 @@ def bench_sampler(
     "model": str(path),
     "length": size,
     "batch": batch,
+    "top_p": top_p,
     "hardware": describe_hardware(),
     "rows": rows,
   }

@@ -29,7 +29,11 @@ def sample_ancestral(task: Task) -> Sampled:
     prob = task.schedule.reveal(turn.s, turn.t)[:, None]  # b 1
     is_revealed = flip_coins(coin_key, jnp.where(turn.hidden, prob, 0.0))
     drawn = draw_tokens(
-      token_key, logits, temperature=settings.temperature, top_p=settings.top_p
+      token_key,
+      logits,
+      temperature=settings.temperature,
+      top_p=settings.top_p,
+      where=is_revealed,
     )
     return turn._replace(tokens=jnp.where(is_revealed, drawn, turn.tokens))
 

@@ -9,9 +9,11 @@ groups, then one of its members: exact as well, with 2 sqrt(v) noise numbers, no
 Source: *Masked Diffusion Models are Secretly Time-Agnostic Masked Models*, 2024, on the
 numerical precision of Gumbel draws; *The Curious Case of Neural Text Degeneration*,
 Holtzman et al., 2020, section 3.1 (top-p).
-Differences: the published samplers compute in float64; top-p is found by bisection, as
-in github google-deepmind/md4, where others sort, and keeps every class that ties with
-the last one it needs.
+Differences: the published samplers compute in float64 and sort, or bisect, to find what
+top-p keeps. Here a class is drawn from all and taken if the likelier ones have less
+than `top_p`, else drawn again from these alone: the same law, in one reading of the
+logits and a few of the rows that failed. Every class that ties with the last one that
+is needed is kept.
 """
 
 import math
@@ -20,6 +22,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mdm.masks.keys import fold_keys, split_keys
+
+SHARE = 8  # of n positions, n / SHARE are drawn again at once
+
 
 def draw_tokens(
   keys: Key[Array, "b"],
@@ -27,6 +33,7 @@ def draw_tokens(
   *,
   temperature: float = 1.0,
   top_p: float = 1.0,
+  where: Bool[Array, "b n"] | None = None,
 ) -> Int[Array, "b n"]:
   """Draws a class for each position: softmax(logits / temperature), cut to `top_p`.
 
@@ -35,10 +42,15 @@ def draw_tokens(
     logits: -inf excludes a class; each position needs a finite one.
     temperature: 0 takes the likeliest class.
     top_p: in (0, 1]; 1 keeps all classes.
+    where: positions whose class will be used; others may have one that `top_p` cuts
+      off. None for all.
   """
   if temperature == 0:
     return likeliest(logits)
-  return _draw_classes(keys, adjust_logits(logits, temperature, top_p))
+  logits = adjust_logits(logits, temperature, 1.0)
+  if top_p == 1:
+    return _draw_classes(keys, logits)
+  return _draw_nucleus(keys, logits, top_p, where)
 
 
 def likeliest(logits: Float[Array, "*dims v"]) -> Int[Array, "*dims"]:
@@ -107,6 +119,58 @@ def exclude_classes(
 ) -> Float[Array, "b n v"]:
   """Sets the logits of some classes to -inf."""
   return logits.at[..., jnp.asarray(ids)].set(-jnp.inf) if ids else logits
+
+
+def _draw_nucleus(
+  keys: Key[Array, "b"],
+  logits: Float[Array, "b n v"],
+  top_p: float,
+  where: Bool[Array, "b n"] | None,
+) -> Int[Array, "b n"]:
+  """Draws from all classes, then again where the class lies outside the nucleus.
+
+  A class outside has `top_p` or more above it, so that the nucleus lies above it too:
+  it is drawn again from what is likelier. Each row draws for some positions at once.
+  """
+  first_key, again_key = split_keys(keys, 2)
+  rows, width = jnp.arange(len(keys))[:, None], -(-logits.shape[1] // SHARE)
+  log_total = jax.nn.logsumexp(logits, axis=-1)  # b n
+  tokens = _draw_classes(first_key, logits)
+  is_out = _is_outside(logits, log_total, tokens, top_p)
+
+  def draw_again(
+    state: tuple[jax.Array, jax.Array, jax.Array],
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Some positions of each row, from what is likelier than the class they have."""
+    round_, tokens, is_out = state
+    was_out, at = jax.lax.top_k(is_out.astype(jnp.float32), width)  # b w
+    some, old = logits[rows, at], tokens[rows, at]
+    least = jnp.take_along_axis(some, old[..., None], axis=-1)
+    above = jnp.where(some > least, some, -jnp.inf)
+    new = _draw_classes(fold_keys(again_key, round_), above)
+    new = jnp.where(was_out > 0, new, old)
+    still_out = _is_outside(some, log_total[rows, at], new, top_p) & (was_out > 0)
+    return (
+      round_ + 1,
+      tokens.at[rows, at].set(new),
+      is_out.at[rows, at].set(still_out),
+    )
+
+  is_out = is_out if where is None else is_out & where
+  state = (jnp.zeros((), jnp.int32), tokens, is_out)
+  return jax.lax.while_loop(lambda state: state[2].any(), draw_again, state)[1]
+
+
+def _is_outside(
+  logits: Float[Array, "b n v"],
+  log_total: Float[Array, "b n"],
+  tokens: Int[Array, "b n"],
+  top_p: float,
+) -> Bool[Array, "b n"]:
+  """Whether the classes likelier than a token reach `top_p` without it."""
+  chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)
+  probs = jnp.exp(logits - log_total[..., None])
+  return jnp.where(logits > chosen, probs, 0.0).sum(axis=-1) >= top_p
 
 
 def _draw_classes(

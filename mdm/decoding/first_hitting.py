@@ -37,6 +37,7 @@ def sample_first_hitting(task: Task) -> Sampled:
       logits[rows, at][:, None],  # b 1 v
       temperature=settings.temperature,
       top_p=settings.top_p,
+      where=turn.hidden[rows, at][:, None],
     )[:, 0]
     written = jnp.where(turn.hidden[rows, at], drawn, turn.tokens[rows, at])
     return turn._replace(

@@ -29,7 +29,11 @@ def sample_low_confidence(task: Task) -> Sampled:
     """Draws candidates and commits the first n_i by confidence."""
     token_key, order_key = split_keys(turn.keys, 2)
     drawn = draw_tokens(
-      token_key, logits, temperature=settings.temperature, top_p=settings.top_p
+      token_key,
+      logits,
+      temperature=settings.temperature,
+      top_p=settings.top_p,
+      where=turn.hidden,
     )
     if settings.confidence == "random":
       is_late = jnp.isin(drawn, jnp.asarray(settings.late_ids, jnp.int32))

@@ -97,7 +97,11 @@ def sample_revising(
     prob = jnp.where(turn.hidden, reveals, hides)
     is_turned = flip_coins(coin_key, jnp.where(turn.free, prob, 0.0))
     drawn = draw_tokens(
-      token_key, logits, temperature=settings.temperature, top_p=settings.top_p
+      token_key,
+      logits,
+      temperature=settings.temperature,
+      top_p=settings.top_p,
+      where=is_turned & turn.hidden,
     )
     fresh = jnp.where(turn.hidden, drawn, task.mask_id)
     tokens = jnp.where(is_turned, fresh, turn.tokens)

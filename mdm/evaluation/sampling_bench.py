@@ -135,11 +135,11 @@ def _seconds(function: Callable[..., Any], *args: Any) -> float:
 
 
 def name_samplers(
-  names: Sequence[str], steps: Sequence[int]
+  names: Sequence[str], steps: Sequence[int], *, top_p: float = 1.0
 ) -> dict[str, SamplerSettings]:
   """Settings of each sampler with each number of passes, by a label."""
   return {
-    f"{name} {count}": SamplerSettings(num_steps=count)
+    f"{name} {count}": SamplerSettings(num_steps=count, top_p=top_p)
     for name in names
     for count in (steps if name != "first_hitting" else steps[:1])
   }

@@ -59,6 +59,42 @@ def test_no_draw_leaves_the_nucleus_or_takes_an_excluded_class():
   assert chi_square(counts[kept], probs[kept] / probs[kept].sum()) < 4
 
 
+def test_the_least_top_p_takes_the_likeliest():
+  logits = jnp.tile(LOGITS, (64, 512, 1))
+  assert (draw(KEYS, logits, top_p=1e-6) == LOGITS.argmax()).all()
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.95])
+def test_what_is_drawn_again_follows_the_nucleus(top_p):
+  logits = jnp.tile(LOGITS / 4, (64, 512, 1))
+  tokens = np.asarray(draw(KEYS, logits, top_p=top_p))
+  probs = softmax(LOGITS / 4)
+  kept = nucleus(probs, top_p)
+  counts = np.bincount(tokens.ravel(), minlength=11)
+  assert (counts[~kept] == 0).all()
+  assert chi_square(counts[kept], probs[kept] / probs[kept].sum()) < 4
+
+
+def test_each_position_draws_from_its_own_nucleus():
+  logits = jax.random.normal(jax.random.key(5), (64, 9, 33)) * 2
+  tokens = np.asarray(draw(KEYS, logits, top_p=0.5))
+  kept = np.isfinite(np.asarray(keep_top_p(logits, 0.5)))
+  assert np.take_along_axis(kept, tokens[..., None], -1).all()
+  assert (tokens != np.asarray(logits.argmax(-1))).mean() > 0.3
+
+
+def test_a_position_that_is_not_used_is_drawn_once():
+  logits = jax.random.normal(jax.random.key(5), (64, 9, 33)) * 2
+  where = jnp.arange(9) % 3 == 0
+  where = jnp.broadcast_to(where, (64, 9))
+  drawn = functools.partial(draw, KEYS, logits, top_p=0.5)
+  some, none = drawn(where=where), drawn(where=jnp.zeros((64, 9), bool))
+  kept = np.isfinite(np.asarray(keep_top_p(logits, 0.5)))
+  is_in = np.take_along_axis(kept, np.asarray(some)[..., None], -1)[..., 0]
+  assert is_in[where].all() and not is_in[~where].all()
+  assert (some == none)[~where].all()
+
+
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.9, 0.999])
 def test_top_p_keeps_what_sorting_keeps(top_p):
   logits = jax.random.normal(jax.random.key(2), (200, 33)) * 3
@@ -85,11 +121,12 @@ def test_neutral_settings_leave_the_logits_alone():
   assert adjust_logits(logits, 0.0, 0.5) is logits
 
 
-def test_a_rows_draw_is_its_own():
+@pytest.mark.parametrize("top_p", [1.0, 0.4])
+def test_a_rows_draw_is_its_own(top_p):
   logits = jax.random.normal(jax.random.key(4), (64, 5, 11))
   order = np.random.default_rng(0).permutation(64)
-  turned = draw(KEYS[order], logits[order])
-  assert (turned == draw(KEYS, logits)[order]).all()
+  turned = draw(KEYS[order], logits[order], top_p=top_p)
+  assert (turned == draw(KEYS, logits, top_p=top_p)[order]).all()
 
 
 def test_coins_fall_by_their_probability():

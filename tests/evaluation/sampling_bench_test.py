@@ -13,7 +13,7 @@ def test_samplers_with_passes_of_their_own_are_measured_once():
 def test_a_row_tells_passes_speed_and_ratio(tiny_text):
   model = api.load(tiny_text.run)
   (row,) = bench_samplers(
-    model.method, model.variables, name_samplers(["low_confidence"], [4]),
+    model.method, model.variables, name_samplers(["low_confidence"], [4], top_p=0.9),
     length=8, batch=2, rounds=3,
   )  # fmt: skip
   assert row["calls"] == row["num_steps"] == 4 and row["ratio"] > 0
