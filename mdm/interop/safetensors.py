@@ -2,12 +2,14 @@
 
 An array's name is its path in the tree, "params/encoder/stem/kernel". The header also
 holds what `metadata` says and a checksum of all arrays: the format notices a cut file,
-the checksum a changed one. A file is compared with the wanted names and shapes before
+the checksum a changed one; the header is in one order, so that the same variables give
+the same bytes. A file is compared with the wanted names and shapes before
 anything is computed, and every difference is told at once.
 
 Source: the safetensors format, https://github.com/huggingface/safetensors.
 """
 
+import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
@@ -61,6 +63,7 @@ def save_variables(
   path = Path(path)
   temporary = path.with_name(path.name + ".tmp")
   save_file(arrays, temporary, metadata=header)
+  _order_header(temporary)
   temporary.chmod(0o644)  # the library makes it for its owner alone
   os.replace(temporary, path)
 
@@ -137,6 +140,21 @@ def _without(names: Iterable[str], others: Iterable[str]) -> list[str]:
 
 def _shape(leaf: Any) -> str:
   return str(list(leaf.shape))
+
+
+def _order_header(path: Path) -> None:
+  """Sorts the texts of a file's header, which the library writes in any order.
+
+  A header is its length as eight bytes, then JSON that may end in spaces.
+  """
+  with path.open("r+b") as file:
+    size = int.from_bytes(file.read(8), "little")
+    content = json.loads(file.read(size))
+    content["__metadata__"] = dict(sorted(content["__metadata__"].items()))
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    assert len(text) <= size, "the library wrote its header shorter than plain JSON"
+    file.seek(8)
+    file.write(text.ljust(size))
 
 
 def _checksum(arrays: Arrays) -> int:

@@ -24,6 +24,16 @@ def path(tmp_path):
   return place
 
 
+def test_the_same_variables_give_the_same_bytes(tmp_path):
+  texts = {f"key {k}": 'a "quoted" caf\u00e9\n\x01\x7f\u2028' for k in range(9)}
+  found = set()
+  for k in range(6):
+    safetensors.save_variables(make_tree(), tmp_path / f"{k}", texts)
+    found.add((tmp_path / f"{k}").read_bytes())
+    assert safetensors.read_arrays(tmp_path / f"{k}")[1].items() >= texts.items()
+  assert len(found) == 1
+
+
 def shapes_of(tree):
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
