@@ -56,7 +56,7 @@ def chunk_tiles(
     x = jnp.pad(x, ((0, 0), (0, 0), (before, after), *[(0, 0)] * (x.ndim - 3)))
     return jnp.broadcast_to(x, (b, g, *x.shape[2:]))
 
-  def lay(x: Shaped[Array, "b g k *d"]) -> Shaped[Array, "t k *d"]:
+  def lay(x: Shaped[Array, "b g m *d"]) -> Shaped[Array, "t k *d"]:
     """Keys side by side."""
     x = gather_keys(x, slots, is_deterministic)[:, :, skip:]
     return x.reshape(-1, *x.shape[3:])
