@@ -9,6 +9,8 @@ import numpy as np
 
 from mdm.nn.mixers.dense import DenseAttention
 from mdm.nn.mixers.dynamic_mask import DynamicMaskAttention
+from mdm.nn.mixers.latent import LatentAttention
+from mdm.nn.mixers.native_sparse import NativeSparseAttention
 from mdm.nn.mixers.window import WindowAttention
 
 B, N, D, W = 2, 13, 8, 4
@@ -20,6 +22,10 @@ MIXERS = {
   "topw": TOPW,
   "full": TOPW.clone(cache="full", bias_mode="log"),
   "relu": TOPW.clone(cache="full", select="relu"),
+  "latent": LatentAttention(4, head_width=4, kv_width=6, query_width=5, rotary_width=2),
+  "sparse": NativeSparseAttention(
+    **SHAPE, block=4, stride=2, select_block=4, num_blocks=2, window=3
+  ),
 }
 X = jnp.asarray(np.random.default_rng(1).normal(size=(B, N, D)), jnp.float32)
 VALID = jnp.asarray(np.random.default_rng(5).random((B, N)) < 0.75)
@@ -58,13 +64,13 @@ def run(name, x=X, **given):
 def extend_in(name, blocks, x=X, valid=None, is_fresh=False):
   """The same sequence in blocks of given lengths; a fresh one begins at integer 0."""
   cache, start, outs = MIXERS[name].init_cache(len(x), x.shape[1]), 0, []
+  valid = jnp.ones(x.shape[:2], bool) if valid is None else valid
   for n in blocks:
-    given = {} if valid is None else {"valid": valid[:, start : start + n]}
+    here = slice(start, start + n)
     begins = is_fresh and start == 0
     step = compiled(name, "extend", 0 if begins else None)
-    if not begins:
-      given["start"] = jnp.asarray(start)
-    out, cache = step(params_of(name), x[:, start : start + n], cache, **given)
+    given = {} if begins else {"start": jnp.asarray(start)}
+    out, cache = step(params_of(name), x[:, here], cache, valid=valid[:, here], **given)
     outs.append(out)
     start += n
   return jnp.concatenate(outs, axis=1), cache

@@ -27,9 +27,10 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdm.kernels.interval_attention import interval_attention
+from mdm.kernels.interval_attention import Attended, interval_attention
 from mdm.kernels.intervals import (
   Intervals,
+  causal_intervals,
   intersect,
   segment_intervals,
   valid_intervals,
@@ -205,12 +206,12 @@ class Mixer(nn.Module):
     pairs: KeyValue,
     intervals: Intervals,
     **settings: Any,
-  ) -> Float[Array, "b n h e"]:
+  ) -> Attended:
     """The one primitive, on this mixer's backend."""
     key, value = (x.astype(query.dtype) for x in pairs)
     return interval_attention(
       query, key, value, intervals, backend=self.backend, **settings
-    ).out
+    )
 
   def _out(self, mixed: Float[Array, "b n h e"], width: int) -> Float[Array, "b n d"]:
     """Heads side by side, mapped to tokens of `width`."""
@@ -260,6 +261,12 @@ def write(old: Array, new: Array, start: int | Int[Array, ""], axis: int = 1) ->
   return jax.lax.dynamic_update_slice_in_dim(
     old, new.astype(old.dtype), start, axis=axis
   )
+
+
+def stored_intervals(valid: Bool[Array, "b m"]) -> Intervals:
+  """Who sees the stored tokens: their own position and later ones, if they are real."""
+  start, end = causal_intervals(valid.shape[1])  # 1 1 m
+  return Intervals(start, jnp.where(valid[:, None], end, 0))  # b 1 m
 
 
 def restrict(intervals: Intervals, place: Place) -> Intervals:

@@ -4,11 +4,18 @@ Source: *Attention Is All You Need*, Vaswani et al., 2017, section 3.2.3; *GQA*,
 """
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm.kernels.intervals import Intervals, causal_intervals
-from mdm.nn.mixers.base import Mixer, Place, Stored, empty_store, restrict, store
+from mdm.kernels.intervals import causal_intervals
+from mdm.nn.mixers.base import (
+  Mixer,
+  Place,
+  Stored,
+  empty_store,
+  restrict,
+  store,
+  stored_intervals,
+)
 
 
 class DenseAttention(Mixer):
@@ -30,9 +37,8 @@ class DenseAttention(Mixer):
       cache = store(cache, pairs, place)
     if cache is None or place.is_beginning:
       intervals = restrict(causal_intervals(x.shape[1]), place)
-      mixed = self._attend(query, pairs, intervals)
+      mixed = self._attend(query, pairs, intervals).out
     else:
-      start, end = causal_intervals(cache.valid.shape[1])  # 1 1 m
-      known = Intervals(start, jnp.where(cache.valid[:, None], end, 0))  # b 1 m
-      mixed = self._attend(query, cache.pairs, known, positions=place.rows)
+      intervals = stored_intervals(cache.valid)  # b 1 m
+      mixed = self._attend(query, cache.pairs, intervals, positions=place.rows).out
     return self._out(mixed, x.shape[-1]), cache

@@ -152,7 +152,7 @@ class DynamicMaskAttention(Mixer):
   ) -> Float[Array, "b n h k"]:
     """Attention with the bias that the scores stand for."""
     bias = jnp.exp(score) if self.bias_mode == "exp" else score
-    return self._attend(query, pairs, intervals, bias=bias, **settings)
+    return self._attend(query, pairs, intervals, bias=bias, **settings).out
 
   def _begin(
     self,

@@ -50,14 +50,14 @@ class WindowAttention(Mixer):
     query, pairs = self._project(x, place)
     if cache is None or place.is_beginning:
       intervals = restrict(window_intervals(n, self.window), place)
-      mixed = self._attend(query, pairs, intervals, width=min(self.window, n))
+      mixed = self._attend(query, pairs, intervals, width=min(self.window, n)).out
     else:
       seen = join_ring(cache, pairs, place)
       start = seen.position[:, None]  # b 1 w+n
       end = jnp.where(start < 0, 0, start + self.window)
       mixed = self._attend(
         query, seen.pairs, Intervals(start, end), positions=place.rows
-      )
+      ).out
     if cache is not None:
       cache = turn_ring(cache, pairs, place, self.window)
     return self._out(mixed, x.shape[-1]), cache
