@@ -10,7 +10,7 @@ from pathlib import Path
 
 CACHE = Path(tempfile.gettempdir()) / f"mdm-test-cache-{os.getuid()}"
 
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 # Programs here run for moments and compile for seconds; half of that without -O3.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
