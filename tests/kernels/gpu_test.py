@@ -180,8 +180,8 @@ def test_full_blocks_need_no_mask_and_dead_ones_hold_nothing(name):
     at < np.asarray(tiles.end)[:, None]
   )
   visible = visible.reshape(T, -1, 64, visible.shape[2] // 32, 32).swapaxes(2, 3)
-  work = gpu_blocks.key_work(tiles, 64, 32), gpu_blocks.row_work(tiles, 64, 32)
-  for work, seen in zip(work, (visible, visible.swapaxes(1, 2)), strict=True):
+  lists = gpu_blocks.key_work(tiles, 64, 32), gpu_blocks.row_work(tiles, 64, 32)
+  for work, seen in zip(lists, (visible, visible.swapaxes(1, 2)), strict=True):
     work = jax.tree.map(np.asarray, work)
     for t, p in np.ndindex(work.ends.shape[:2]):
       full, live = work.ends[t, p]
