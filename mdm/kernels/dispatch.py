@@ -19,14 +19,18 @@ _logger = logging.getLogger(__name__)
 
 
 def choose_backend(name: str) -> str:
-  """The backend for `name` on this machine; "auto" takes the fastest.
+  """The backend for `name`; "auto" takes the fastest.
+
+  It is one for the devices of the mesh that `jax.set_mesh` has set, which need not be
+  on this machine to be compiled for; without a mesh, for this machine.
 
   Raises:
     ValueError: an unknown name, or a backend for another kind of device.
   """
   if name not in BACKENDS:
     raise ValueError(f"backend = {name!r} is none of {', '.join(BACKENDS)}.")
-  platform = jax.default_backend()
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  platform = jax.default_backend() if device is None else device.platform
   native = platform if platform in ("tpu", "gpu") else "xla"
   if name == "auto":
     return native

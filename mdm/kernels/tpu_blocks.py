@@ -77,8 +77,9 @@ def pad_tiles(tiles: Tiles, cut: Cut) -> Tiles:
   """Tiles of whole blocks; nothing sees a new key."""
   rows, keys = -tiles.query.shape[1] % cut.rows, -tiles.key.shape[1] % cut.keys
   query, *of_keys, position = tiles
-  padded = [_pad(query, rows), *(_pad(x, keys) for x in of_keys)]
-  return Tiles(*padded, _pad(position, rows, mode="edge"))
+  of_keys = [_pad(x, keys) for x in of_keys]
+  padded = [_pad(query, rows), *of_keys, _pad(position, rows, mode="edge")]
+  return Tiles(*padded)
 
 
 def pad_saved(saved: Saved, cut: Cut) -> Saved:
