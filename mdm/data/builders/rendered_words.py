@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from mdm.data.rendering.photos import prepare_photos
 from mdm.data.rendering.recipe import RenderJob, make_jobs
 from mdm.data.settings import WordSettings
 from mdm.data.workers import parallel_map
@@ -59,8 +60,13 @@ class RenderedWords(tfds.core.GeneratorBasedBuilder):
   ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
     del dl_manager  # nothing is downloaded
     settings = self.builder_config.settings
+    rendering = settings.render_settings()
+    if rendering.photos_dir and rendering.style == "scene":
+      home = settings.home() / "photos"
+      ready = prepare_photos(rendering.photos_dir, rendering.channels, home)
+      rendering = dataclasses.replace(rendering, photos_dir=str(ready))
     jobs = make_jobs(
-      settings.render_settings(),
+      rendering,
       seed=settings.seed,
       num_words=settings.num_words,
       min_len=settings.min_len,

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdm.data.rendering.photos import SIDE, crop_photo, load_photos
+from mdm.data.rendering import photos as module
+from mdm.data.rendering.photos import SIDE, crop_photo, load_photos, prepare_photos
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +40,43 @@ def test_a_crop_larger_than_the_photograph_is_enlarged(folder):
 def test_a_folder_without_photographs_is_refused(tmp_path):
   with pytest.raises(ValueError, match="holds no picture of 200 pixels"):
     load_photos(str(tmp_path), 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_prepared_photographs_are_the_same_and_decoded_once(
+  tmp_path, monkeypatch, channels
+):
+  noise = np.random.default_rng(0).integers(0, 256, (2, 700, 900, 3), np.uint8)
+  for name, pixels in zip(("b/bark.jpg", "a.png"), noise, strict=True):
+    (tmp_path / "views" / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(tmp_path / "views" / name)
+  views, home = str(tmp_path / "views"), tmp_path / "home"
+  expected = load_photos(views, channels)
+  place = prepare_photos(views, channels, home)
+  monkeypatch.setattr(module, "_read", lambda *_: pytest.fail("decoded again"))
+  assert prepare_photos(views, channels, home) == place
+  found = load_photos(str(place), channels)
+  assert len(found) == len(expected) == 2
+  assert all((x == y).all() for x, y in zip(found, expected, strict=True))
+  assert [p.name for p in home.iterdir()] == [place.name]
+
+
+def test_a_changed_photograph_is_prepared_anew(folder, tmp_path):
+  views = tmp_path / "views"
+  views.mkdir()
+  content = (folder / "ramp.png").read_bytes()
+  (views / "one.png").write_bytes(content)
+  first = prepare_photos(str(views), 1, tmp_path / "home")
+  (views / "two.png").write_bytes(content)
+  load_photos.cache_clear()
+  second = prepare_photos(str(views), 1, tmp_path / "home")
+  assert second != first
+  assert len(load_photos(str(second), 1)) == 2
+  assert prepare_photos(str(views), 3, tmp_path / "home") not in (first, second)
+
+
+def test_what_cannot_be_prepared_leaves_nothing(tmp_path):
+  (tmp_path / "views").mkdir()
+  with pytest.raises(ValueError, match="holds no picture"):
+    prepare_photos(str(tmp_path / "views"), 1, tmp_path / "home")
+  assert not (tmp_path / "home").exists()
