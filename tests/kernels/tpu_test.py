@@ -188,3 +188,23 @@ def test_a_tpu_is_refused_where_there_is_none():
   x = jnp.zeros((1, 4, 1, 8))
   with pytest.raises(ValueError, match="runs on a tpu only"):
     interval_attention(x, x, x, causal_intervals(4), backend="tpu")
+
+
+@pytest.mark.parametrize("width", [None, 16])
+def test_a_mesh_of_tpus_that_are_not_here_chooses_the_kernels(width):
+  mesh = jax.sharding.AbstractMesh(
+    (2,),
+    ("data",),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    abstract_device=jax.sharding.AbstractDevice("TPU v5 lite", 1, "tpu"),
+  )
+
+  def loss(query, key, value):
+    intervals = window_intervals(512, 16)
+    return interval_attention(query, key, value, intervals, width=width).out.sum()
+
+  x, y = jnp.zeros((2, 512, 4, 16)), jnp.zeros((2, 512, 2, 16))
+  with jax.sharding.use_abstract_mesh(mesh):
+    traced = jax.jit(jax.grad(loss, (0, 1, 2))).trace(x, y, y)
+  lowered = traced.lower(lowering_platforms=("tpu",))
+  assert lowered.as_text().count("@tpu_custom_call") == 3
