@@ -23,4 +23,9 @@ def batch_like(cfg, rows=8):
     shape, count = (rows, data.length), cfg.model.network.vocab_size
   batch["tokens"] = rng.integers(0, count, shape).astype(np.int32)
   batch["valid"] = np.ones(shape, bool)
+  if data.name == "mqar":
+    del batch["valid"]
+    shape = (rows, data.pairs)
+    batch["places"] = rng.integers(0, data.length, shape).astype(np.int32)
+    batch["answers"] = rng.integers(0, count, shape).astype(np.int32)
   return batch

@@ -1,0 +1,50 @@
+"""What a token mixer reads and keeps: keys per query, bytes of cache per token.
+
+Both are counted from the mixer itself, so that what is compared is what was trained.
+Keys per query are those of the last query of a sequence, which reads the most.
+"""
+
+import functools
+from typing import Any
+
+import jax
+
+from mdm.nn.mixers.dense import DenseAttention
+from mdm.nn.mixers.dynamic_mask import DynamicMaskAttention
+from mdm.nn.mixers.window import WindowAttention
+
+
+@functools.singledispatch
+def keys_per_query(mixer: Any, length: int) -> int | None:
+  """Keys that the last of `length` tokens reads; None for a mixer of unknown kind.
+
+  What a mixer chooses among without reading it, such as the scores of dynamic masks,
+  does not count.
+  """
+  del mixer, length
+  return None
+
+
+@keys_per_query.register
+def _of_dense(mixer: DenseAttention, length: int) -> int:
+  """All of them."""
+  del mixer
+  return length
+
+
+@keys_per_query.register
+def _of_window(mixer: WindowAttention, length: int) -> int:
+  """The window."""
+  return min(mixer.window, length)
+
+
+@keys_per_query.register
+def _of_dynamic_mask(mixer: DynamicMaskAttention, length: int) -> int:
+  """What is kept; any number of keys where the score's sign decides."""
+  return length if mixer.select == "relu" else min(mixer.window, length)
+
+
+def cache_bytes(mixer: Any, length: int) -> int:
+  """Bytes that one layer remembers one sequence of `length` tokens with."""
+  cache = jax.eval_shape(lambda: mixer.init_cache(1, length))
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(cache))
