@@ -11,6 +11,7 @@ of the real chips, and analyses what it compiled. Nothing can run on such device
 import importlib.util
 import os
 import re
+from typing import Any
 
 import jax
 from jax.experimental import topologies
@@ -26,7 +27,7 @@ def has_libtpu() -> bool:
 
 
 def describe_tpus(name: str) -> tuple[jax.Device, ...]:
-  """The devices of a topology: one per chip; two per chip on v4 and tpu7x.
+  """The devices of a topology: one per chip, on tpu7x two.
 
   Args:
     name: kind of chip and chips along each axis of the torus, two axes for v5e and
@@ -52,10 +53,11 @@ def describe_tpus(name: str) -> tuple[jax.Device, ...]:
   # The compiler would look for chips of this machine, and insist on being alone.
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
   os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+  options: dict[str, Any] = {"chips_per_host_bounds": (*host, 1)[:3]}
+  if match[1] == "v4":
+    options["chip_config_name"] = "megacore"  # both cores as one device
   try:
-    topology = topologies.get_topology_desc(
-      name, platform="tpu", chips_per_host_bounds=(*host, 1)[:3]
-    )
+    topology = topologies.get_topology_desc(name, platform="tpu", **options)
   except jax.errors.JaxRuntimeError as error:
     raise ValueError(
       f"topology = {name!r} is unknown to the installed libtpu: {error}; v5e and v6e "
