@@ -1,10 +1,11 @@
 """The package in Python: train a config, evaluate a run, load it and read or write."""
 
+from mdm.api.attending import bench_attention, compile_attention
 from mdm.api.benching import bench_reader
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
 from mdm.api.model import ImageLike, Model, Reading, load
-from mdm.api.plotting import plot
+from mdm.api.plotting import plot, sample_images
 from mdm.api.reading import predict
 from mdm.api.runs import (
   ClaimReport,
@@ -25,6 +26,7 @@ __all__ = [
   "Reading",
   "Sample",
   "TextScore",
+  "bench_attention",
   "bench_reader",
   "bench_rendering",
   "bench_sampler",
@@ -33,6 +35,7 @@ __all__ = [
   "check_data",
   "check_image",
   "claim",
+  "compile_attention",
   "evaluate",
   "export",
   "list_data",
@@ -40,6 +43,7 @@ __all__ = [
   "plot",
   "predict",
   "sample",
+  "sample_images",
   "score",
   "show_data",
   "train",

@@ -6,7 +6,11 @@ from typing import Any
 from mdm.cli.output import print_numbers, write_result
 
 STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
-ROUNDS = {"step": 7, "reader": 5, "sampler": 7}
+ROUNDS = {"step": 7, "reader": 5, "sampler": 7, "attention": 7}
+PEERS = {
+  "reader": "tesseract,ppocr",
+  "attention": "xla,xla_mask,cudnn,tokamax,torch,torch_mask,flex",
+}
 
 
 def add_commands(add: Any) -> None:
@@ -14,11 +18,11 @@ def add_commands(add: Any) -> None:
   bench = add(
     "bench",
     bench_command,
-    "measure a reader beside others, samplers and the loop against bare passes, or "
-    "rendering",
+    "measure attention or a reader beside others, samplers and the loop against bare "
+    "passes, or rendering",
     "mdm bench reader --json numbers.json",
   )
-  bench.add_argument("what", choices=("step", "rendering", "reader", "sampler"))
+  bench.add_argument("what", choices=tuple(COMMANDS))
   bench.add_argument(
     "config",
     nargs="?",
@@ -34,10 +38,13 @@ def add_commands(add: Any) -> None:
   bench.add_argument(
     "--batch", type=int, help="images read (64) or texts written (8) at once"
   )
+  bench.add_argument("--peers", help='reader, attention: others; "" for none')
   _add_reader_options(bench.add_argument_group("bench reader"))
+  _add_attention_options(bench.add_argument_group("bench attention"))
   sampler = bench.add_argument_group("bench sampler")
   sampler.add_argument("--samplers", default="ancestral,low_confidence")
   sampler.add_argument("--length", type=int, help="tokens (default: the training's)")
+  sampler.add_argument("--top-p", type=float, default=1.0, help="(default: 1, all)")
   add(
     "doctor",
     doctor_command,
@@ -53,37 +60,88 @@ def _add_reader_options(reader: Any) -> None:
   reader.add_argument("--split", help="part of the data set (default: all there is)")
   reader.add_argument("--limit", type=int, default=0, help="words (default: all)")
   reader.add_argument("--decoders", default="pd,lc,ar", help="of mdm/decoding")
-  reader.add_argument("--peers", default="tesseract,ppocr", help='"" for none')
   reader.add_argument("--sample", type=int, default=256, help="images per round")
   reader.add_argument(
     "--misses", metavar="FILE", help="misread words: a table, or a sheet if a .png"
   )
 
 
+def _add_attention_options(attention: Any) -> None:
+  attention.add_argument(
+    "--shapes", nargs="+", default=[], metavar="B,H,K,N,D,W", help="sizes of problems"
+  )
+  attention.add_argument("--backends", default="auto", help="of our attention")
+  attention.add_argument("--patterns", default="iid", help="iid,clustered,recency")
+  attention.add_argument("--dtype", help="(float32 on a CPU, else bfloat16)")
+  attention.add_argument("--torch", metavar="PYTHON", help="one that has PyTorch")
+  attention.add_argument(
+    "--aot", metavar="CHIP", help="compile for v5e, v5p or v6e instead; runs nothing"
+  )
+  attention.add_argument("--plot", metavar="FILE.png", help="time against length")
+
+
 def bench_command(args: argparse.Namespace) -> None:
   """`mdm bench`."""
+  COMMANDS[args.what](args)
+
+
+def bench_numbers_command(args: argparse.Namespace) -> None:
+  """`mdm bench step` and `mdm bench rendering`."""
   from mdm import api
 
-  if args.what == "reader":
-    bench_reader_command(args)
-    return
-  if args.what == "sampler":
-    bench_sampler_command(args)
-    return
   if args.what == "step" and not args.config:
     raise ValueError("mdm bench step needs a config; give its path.")
   numbers = (
-    api.bench_step(
-      args.config,
-      args.set,
-      steps=_counts(args)[0],
-      rounds=args.rounds or ROUNDS["step"],
-    )
+    api.bench_step(args.config, args.set, steps=_counts(args)[0], rounds=_rounds(args))
     if args.what == "step"
     else api.bench_rendering()
   )
   print_numbers(numbers)
   write_result(args, numbers)
+
+
+def bench_attention_command(args: argparse.Namespace) -> None:
+  """`mdm bench attention`."""
+  from mdm import api
+
+  if args.aot:
+    compile_attention_command(args)
+    return
+  report = api.bench_attention(
+    args.shapes,
+    backends=_names(args.backends),
+    peers=_peers(args),
+    patterns=_names(args.patterns),
+    dtype=args.dtype,
+    rounds=_rounds(args),
+    torch=args.torch,
+    plot=args.plot,
+  )
+  rates = report["rates"]
+  print(
+    f"on {report['hardware']}: {rates['flops_per_s'] / 1e9:,.0f} GFLOP/s, "
+    f"{rates['bytes_per_s'] / 1e9:,.1f} GB/s, {rates['exps_per_s'] / 1e9:,.2f} G "
+    f"exponentials/s ({rates['source']})"
+  )
+  print("\n".join(report["notes"]))
+  write_result(args, report)
+
+
+def compile_attention_command(args: argparse.Namespace) -> None:
+  """`mdm bench attention --aot CHIP`."""
+  from mdm import api
+  from mdm.evaluation.attention_aot import format_rows
+
+  report = api.compile_attention(args.aot, args.shapes, dtype=args.dtype)
+  rows = report["rows"]
+  for first in range(0, len(rows), 2):
+    print(format_rows(rows[first : first + 2]))
+  print(
+    f"compiled for {report['device']} in {report['dtype']}, not measured: the "
+    "compiler's own counts (a loop's body once) and estimate; xla is dense, another "
+    "function"
+  )
+  write_result(args, report)
 
 
 def bench_reader_command(args: argparse.Namespace) -> None:
@@ -99,9 +157,9 @@ def bench_reader_command(args: argparse.Namespace) -> None:
     limit=args.limit,
     decoders=_names(args.decoders),
     steps=_counts(args),
-    peers=_names(args.peers),
+    peers=_peers(args),
     batch=args.batch or 64,
-    rounds=args.rounds or ROUNDS["reader"],
+    rounds=_rounds(args),
     sample=args.sample,
     misses=args.misses,
   )
@@ -125,7 +183,8 @@ def bench_sampler_command(args: argparse.Namespace) -> None:
     steps=_counts(args),
     length=args.length,
     batch=args.batch or 8,
-    rounds=args.rounds or ROUNDS["sampler"],
+    rounds=_rounds(args),
+    top_p=args.top_p,
   )
   print(f"{report['batch']} x {report['length']} tokens on {report['hardware']}")
   for row in report["rows"]:
@@ -144,6 +203,29 @@ def doctor_command(args: argparse.Namespace) -> int:
   print(doctor.describe(report))
   write_result(args, report)
   return 0 if not report["missing"] else 1
+
+
+COMMANDS = {
+  "step": bench_numbers_command,
+  "rendering": bench_numbers_command,
+  "reader": bench_reader_command,
+  "sampler": bench_sampler_command,
+  "attention": bench_attention_command,
+}
+
+
+def _peers(args: argparse.Namespace) -> list[str]:
+  """`--peers`, or all."""
+  return _names(PEERS[args.what] if args.peers is None else args.peers)
+
+
+def _rounds(args: argparse.Namespace) -> int:
+  """`--rounds`, or as many as usual."""
+  if args.rounds is None:
+    return ROUNDS[args.what]
+  if args.rounds < 1:
+    raise ValueError(f"--rounds {args.rounds} must be 1 or more.")
+  return int(args.rounds)
 
 
 def _names(text: str) -> list[str]:

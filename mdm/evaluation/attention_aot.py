@@ -1,0 +1,117 @@
+"""Attention compiled for a TPU that is not there: work and memory, but no time.
+
+Nothing here is measured. FLOPs, bytes and the time are the compiler's own estimates; it
+cannot look into our kernels, which tell it their work themselves.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mdm.evaluation.attention_entrants import Attend, describe_program
+from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention_peers import jax_peer
+from mdm.kernels.dispatch import choose_chunk
+from mdm.kernels.eviction import eviction_times
+from mdm.kernels.interval_attention import attend_tiles
+from mdm.kernels.intervals import Intervals
+from mdm.kernels.layout import chunk_tiles, unfold, whole_tiles
+
+TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
+
+
+def compile_case(case: Case, device: jax.Device, dtype: str) -> list[dict[str, Any]]:
+  """A row for ours and one for dense attention: what the compiler says of both passes.
+
+  A program that does not compile (dense attention beyond the chip's memory) has the
+  reason as its row's `failed`.
+  """
+  attends = {"mdm tpu": ours_on_tpu(case), "xla": jax_peer("xla", case)}
+  rows = []
+  for name, attend in attends.items():
+    row: dict[str, Any] = {"entrant": name, "is_same": name != "xla", **case._asdict()}
+    for kind, (function, args) in _programs(attend, case, device, dtype).items():
+      try:
+        program = jax.jit(function).lower(*args).compile()
+      except jax.errors.JaxRuntimeError as error:
+        row[f"{kind}_failed"] = str(error).splitlines()[0]
+        continue
+      told = describe_program(program)
+      cost = program.cost_analysis() or {}
+      told["estimate_s"] = float(cost.get("optimal_seconds", 0.0))
+      row |= {f"{kind}_{what}": value for what, value in told.items()}
+    rows.append(row)
+  return rows
+
+
+def ours_on_tpu(case: Case) -> Attend:
+  """The whole operation with the kernels of a TPU, whatever runs here."""
+  chunk = choose_chunk(case.length, case.width, "tpu")
+
+  def attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, score: jax.Array
+  ) -> jax.Array:
+    """Selection, gathering, attention."""
+    start = jnp.arange(case.length, dtype=jnp.int32)[None, None]
+    intervals = Intervals(start, eviction_times(score, case.width))
+    arrays = (query, key, value, score, intervals)
+    if chunk is None:
+      tiles = whole_tiles(*arrays, None)
+    else:
+      tiles = chunk_tiles(
+        *arrays, width=case.width, chunk=chunk, is_sorted=True, is_deterministic=False
+      )
+    out, _ = attend_tiles(tiles, case.head_width**-0.5, "tpu")
+    return unfold(out, case.batch, case.length, (case.heads, case.kv_heads))
+
+  return attend
+
+
+def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+  """The rows of one case as a table of text; a loop's work counts once."""
+  shape = ",".join(str(rows[0][name]) for name in Case._fields[:6])
+  lines = [
+    shape,
+    f"{'':10} {'pass':8} {'GFLOP':>10} {'GB':>8} {'temp MiB':>9} {'estimate ms':>12}",
+  ]
+  for row in rows:
+    for kind in ("forward", "both"):
+      name = f"{row['entrant']:10} {kind:8}"
+      if f"{kind}_failed" in row:
+        lines.append(f"{name} does not compile: {row[f'{kind}_failed']}")
+        continue
+      flops, moved, temp, spent = (
+        row[f"{kind}_{what}"]
+        for what in ("compiled_flops", "compiled_bytes", "temp_mib", "estimate_s")
+      )
+      time = f"{1e3 * spent:.3f}" if spent > 0 else "-"
+      lines.append(
+        f"{name} {flops / 1e9:10,.1f} {moved / 1e9:8,.2f} {temp:9,.1f} {time:>12}"
+      )
+  return "\n".join(lines)
+
+
+def _programs(
+  attend: Attend, case: Case, device: jax.Device, dtype: str
+) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+  """Functions of both passes, and the shapes of their arguments on the device."""
+  b, h, g, n, d = case[:5]
+  place = jax.sharding.SingleDeviceSharding(device)
+  query, key, score = (
+    jax.ShapeDtypeStruct(shape, kind, sharding=place)
+    for shape, kind in (
+      ((b, n, h, d), dtype),
+      ((b, n, g, d), dtype),
+      ((b, g, n), "float32"),
+    )
+  )
+  arrays = (query, key, key, score)
+
+  def both(arrays: Sequence[jax.Array], d_out: jax.Array) -> Any:
+    """Results and the gradients of all arrays."""
+    out, pull = jax.vjp(attend, *arrays)
+    return out, pull(d_out)
+
+  return {"forward": (attend, arrays), "both": (both, (arrays, query))}

@@ -1,0 +1,160 @@
+"""PyTorch in a process of its own, beside us in the same rounds.
+
+The process may belong to another interpreter, so that nothing here depends on PyTorch;
+what it runs is `attention_torch.py`.
+"""
+
+import functools
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from mdm.evaluation.attention_entrants import (
+  LEAST_S,
+  MEMORY_SHARE,
+  Entrant,
+  Problem,
+  free_mib,
+)
+from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention_peers import SAME, TORCH_PEERS
+from mdm.kernels.eviction import eviction_times
+from mdm.training.hardware import count_cores
+
+SCRIPT = Path(__file__).with_name("attention_torch.py")
+
+
+class TorchProcess:
+  """PyTorch in a process, which attends when told to.
+
+  Raises:
+    ValueError: the interpreter cannot be run, or has no PyTorch and numpy.
+  """
+
+  def __init__(self, python: str | Path) -> None:
+    check = [str(python), "-c", "import torch, numpy"]
+    try:
+      found = subprocess.run(check, capture_output=True, text=True, check=False)
+    except OSError as error:
+      raise ValueError(f"--torch {python} cannot be run ({error.strerror}).") from None
+    if found.returncode:
+      reason = found.stderr.strip().splitlines()[-1:] or ["it failed"]
+      raise ValueError(
+        f"--torch {python} has no PyTorch to measure ({reason[0]}); install torch and "
+        "numpy there."
+      )
+    self.folder = tempfile.TemporaryDirectory()
+    self.process = subprocess.Popen(
+      [str(python), "-c", SCRIPT.read_text()],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+      cwd=self.folder.name,
+    )
+
+  def __enter__(self) -> "TorchProcess":
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+  ) -> None:
+    self.process.kill()
+    self.process.communicate()
+    self.folder.cleanup()
+
+  def ask(self, **request: Any) -> dict[str, Any]:
+    """The answer to one request.
+
+    Raises:
+      ValueError: the process has ended.
+    """
+    if self.process.stdin is None or self.process.stdout is None:
+      raise ValueError("the PyTorch process has no pipes.")
+    try:
+      self.process.stdin.write(json.dumps(request) + "\n")
+      self.process.stdin.flush()
+      line = self.process.stdout.readline()
+    except OSError:
+      line = ""
+    if not line:
+      raise ValueError("the PyTorch process ended; it may have run out of memory.")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+  def open(
+    self, names: Sequence[str], case: Case, problem: Problem, dtype: str
+  ) -> tuple[list[Entrant], list[str]]:
+    """Its entrants on a problem, and notes."""
+    wanted = [name for name in names if name in TORCH_PEERS]
+    notes = []
+    masks_mib = 6 * 4 * case.batch * case.heads * case.length**2 / 2**20
+    if "torch_mask" in wanted and masks_mib > MEMORY_SHARE * free_mib():
+      wanted.remove("torch_mask")
+      notes.append(
+        f"torch_mask at N = {case.length}: needs about {masks_mib:,.0f} MiB: not "
+        "measured"
+      )
+    path = str(Path(self.folder.name) / "problem.npz")
+    end = np.asarray(eviction_times(problem.score, case.width))
+    arrays: dict[str, np.ndarray] = {
+      k: np.asarray(x, np.float32) for k, x in problem._asdict().items()
+    }
+    arrays["end"] = end
+    with Path(path).open("wb") as file:
+      np.savez(file, allow_pickle=False, **arrays)
+    is_cpu = jax.default_backend() == "cpu"
+    threads = count_cores() if is_cpu else 0
+    told = self.ask(load=path, dtype=dtype, names=wanted, threads=threads)
+    on = f"PyTorch {told['version']} on {told['device']}"
+    notes.append(f"{on}, {threads} threads" if threads else on)
+    notes += [f"{name}: {why}: not measured" for name, why in told["failed"].items()]
+    return [
+      self._entrant(name, case, kinds, float(told["keys_read"][name]))
+      for name, kinds in told["kinds"].items()
+      if kinds
+    ], notes
+
+  def _entrant(
+    self, name: str, case: Case, kinds: Sequence[str], keys_read: float
+  ) -> Entrant:
+    def measure(kind: str) -> float:
+      """Seconds of one call."""
+      return float(self.ask(time=name, kind=kind, least_s=LEAST_S)["seconds"])
+
+    def result() -> np.ndarray:
+      """Results [b n h d]."""
+      path = str(Path(self.folder.name) / "result.npy")
+      self.ask(result=name, path=path)
+      return np.load(path)
+
+    return Entrant(
+      name,
+      "ideal" if name in SAME else "dense",
+      keys_read,
+      {kind: functools.partial(measure, kind) for kind in kinds},
+      result,
+      {},
+    )
+
+
+def has_torch() -> bool:
+  """Whether the interpreter that runs has PyTorch."""
+  return importlib.util.find_spec("torch") is not None
+
+
+def torch_python(chosen: str | None) -> str | None:
+  """The interpreter for PyTorch's process: the chosen one, or this if it has it."""
+  return chosen or (sys.executable if has_torch() else None)
