@@ -11,6 +11,8 @@ import jax
 
 from mdm.nn.mixers.dense import DenseAttention
 from mdm.nn.mixers.dynamic_mask import DynamicMaskAttention
+from mdm.nn.mixers.latent import LatentAttention
+from mdm.nn.mixers.native_sparse import NativeSparseAttention
 from mdm.nn.mixers.window import WindowAttention
 
 
@@ -25,23 +27,27 @@ def keys_per_query(mixer: Any, length: int) -> int | None:
   return None
 
 
-@keys_per_query.register
-def _of_dense(mixer: DenseAttention, length: int) -> int:
+@keys_per_query.register(DenseAttention)
+@keys_per_query.register(LatentAttention)
+def _of_dense(mixer: Any, length: int) -> int:
   """All of them."""
   del mixer
   return length
 
 
-@keys_per_query.register
-def _of_window(mixer: WindowAttention, length: int) -> int:
-  """The window."""
+@keys_per_query.register(WindowAttention)
+@keys_per_query.register(DynamicMaskAttention)
+def _of_window(mixer: Any, length: int) -> int:
+  """The window, of the latest tokens or of the best."""
   return min(mixer.window, length)
 
 
-@keys_per_query.register
-def _of_dynamic_mask(mixer: DynamicMaskAttention, length: int) -> int:
-  """What is kept; any number of keys where the score's sign decides."""
-  return length if mixer.select == "relu" else min(mixer.window, length)
+@keys_per_query.register(NativeSparseAttention)
+def _of_native_sparse(mixer: Any, length: int) -> int:
+  """Means of all blocks so far, tokens of the chosen blocks, and the window."""
+  means = max(0, (length - mixer.block) // mixer.stride + 1)
+  chosen = min(mixer.num_blocks * mixer.select_block, length)
+  return means + chosen + min(mixer.window, length)
 
 
 def cache_bytes(mixer: Any, length: int) -> int:

@@ -6,9 +6,15 @@ from toys.mixing import OneHead
 from mdm.evaluation.mixer_costs import cache_bytes, keys_per_query
 from mdm.nn.mixers.dense import DenseAttention
 from mdm.nn.mixers.dynamic_mask import DynamicMaskAttention
+from mdm.nn.mixers.latent import LatentAttention
+from mdm.nn.mixers.native_sparse import NativeSparseAttention
 from mdm.nn.mixers.window import WindowAttention
 
 SIZES = {"heads": 2, "kv_heads": 1, "head_width": 8}
+NSA = NativeSparseAttention(
+  **SIZES, block=8, stride=4, select_block=8, num_blocks=3, window=16
+)
+LATENT = LatentAttention(2, head_width=8, kv_width=12, rotary_width=4)
 PAIR = 2 * 8 * 4  # bytes of a key and a value of one head, float32
 
 
@@ -16,9 +22,10 @@ PAIR = 2 * 8 * 4  # bytes of a key and a value of one head, float32
   ("mixer", "short", "long"),
   [
     (DenseAttention(**SIZES), 10, 100),
+    (LATENT, 10, 100),
+    (NSA, 1 + 10 + 10, (92 // 4 + 1) + 24 + 16),
     (WindowAttention(**SIZES, window=16), 10, 16),
     (DynamicMaskAttention(**SIZES, window=16), 10, 16),
-    (DynamicMaskAttention(**SIZES, window=16, select="relu", cache="full"), 10, 100),
   ],
 )
 def test_keys_per_query_follow_from_settings_and_length(mixer, short, long):
@@ -29,9 +36,16 @@ def test_a_mixer_of_unknown_kind_is_not_counted():
   assert keys_per_query(OneHead(), 10) is None
 
 
-def test_a_growing_cache_has_bytes_for_every_token():
-  dense = DenseAttention(**SIZES)
-  assert cache_bytes(dense, 100) - cache_bytes(dense, 50) == 50 * (PAIR + 1)
+@pytest.mark.parametrize(
+  ("mixer", "rate"),
+  [
+    (DenseAttention(**SIZES), PAIR + 1),
+    (LATENT, 4 * (12 + 4) + 1),
+    (NSA, (PAIR + 1) * 5 / 4),
+  ],
+)
+def test_a_growing_cache_has_bytes_for_every_token(mixer, rate):
+  assert cache_bytes(mixer, 160) - cache_bytes(mixer, 80) == 80 * rate
 
 
 @pytest.mark.parametrize("kind", [WindowAttention, DynamicMaskAttention])

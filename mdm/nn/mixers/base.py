@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mdm.kernels.interval_attention import Attended, interval_attention
 from mdm.kernels.intervals import (
@@ -89,6 +89,7 @@ class Mixer(nn.Module):
     qk_norm: divides every query and key by its root mean square, before rotation.
     positions: "rope", or "none" for a mixer that knows no order but who came before.
     theta: base of the rotation's wavelengths.
+    out_scale: factor on the output map's start, for deep sums of branches.
     backend: of `kernels.interval_attention`.
   """
 
@@ -100,6 +101,7 @@ class Mixer(nn.Module):
   theta: float = 10_000.0
   epsilon: float = 1e-6
   kernel_init: Initializer = nn.initializers.lecun_normal()
+  out_scale: float = 1.0
   use_bias: bool = False
   backend: str = "auto"
   dtype: DTypeLike = jnp.float32
@@ -215,8 +217,13 @@ class Mixer(nn.Module):
 
   def _out(self, mixed: Float[Array, "b n h e"], width: int) -> Float[Array, "b n d"]:
     """Heads side by side, mapped to tokens of `width`."""
+
+    def init(key: Key[Array, ""], *given: Any) -> jax.Array:
+      """The kernel as all others start, times `out_scale`."""
+      return self.out_scale * self.kernel_init(key, *given)
+
     axes = ("heads", "kv", "embed")
-    return self._linear((width,), axes, "out", contract=2)(mixed)
+    return self._linear((width,), axes, "out", contract=2, init=init)(mixed)
 
   def _linear(
     self,
@@ -224,13 +231,14 @@ class Mixer(nn.Module):
     axes: tuple[str | None, ...],
     name: str,
     contract: int = 1,
+    init: Initializer | None = None,
   ) -> Linear:
     return Linear(
       features,
       axes,
       contract=contract,
       use_bias=self.use_bias,
-      kernel_init=self.kernel_init,
+      kernel_init=init or self.kernel_init,
       dtype=self.dtype,
       name=name,
     )

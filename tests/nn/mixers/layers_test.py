@@ -1,9 +1,13 @@
 """Mixers for the layers of a network."""
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from toys.mixing import OneHead
 
+from mdm.nn.mixers.dense import DenseAttention
 from mdm.nn.mixers.layers import layer_mixer
 
 
@@ -25,3 +29,16 @@ def test_a_heads_width_follows_from_the_networks_unless_it_is_given():
 def test_heads_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match="heads = 3 must divide width = 10"):
     layer_mixer(Heads(), 10)
+
+
+def test_a_mixers_output_map_starts_smaller_by_its_factor():
+  x = jnp.zeros((1, 3, 12))
+  mixer = DenseAttention(heads=3)
+  whole, part = (
+    layer_mixer(mixer, 12, out_scale=scale).init(jax.random.key(0), x)["params"]
+    for scale in (1.0, 0.25)
+  )
+  for name in ("query", "out"):
+    factor = 0.25 if name == "out" else 1.0
+    a, b = (p[name]["kernel"].unbox() for p in (whole, part))
+    np.testing.assert_allclose(b, factor * a, rtol=1e-6)
