@@ -81,7 +81,7 @@ def decay_mask(params: PyTree) -> PyTree:
   Stacked layers (`scan`) carry one axis more, so a vector under a `layers` name is
   recognised by its own name rather than by its rank.
   """
-  exempt = re.compile(r"(bias|scale|position\w*|embedding)$")
+  exempt = re.compile(r"(bias|scale|position\w*|embedding|\bA)$")
   return map_with_path(lambda path, x: x.ndim > 1 and not exempt.search(path), params)
 
 

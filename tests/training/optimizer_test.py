@@ -63,7 +63,11 @@ def params():
     "embed": {"embedding": kernel},
     "block_0": {"kernel": kernel, "bias": jnp.ones(4)},
     "block_1": {"kernel": kernel, "norm": {"scale": jnp.ones(4)}},
-    "blocks": {"bias": jnp.ones((2, 4)), "kernel": jnp.ones((2, 4, 4))},
+    "blocks": {
+      "bias": jnp.ones((2, 4)),
+      "kernel": jnp.ones((2, 4, 4)),
+      "mixer": {"A": jnp.ones((2, 4))},  # a vector to each layer
+    },
     "head": {"kernel": kernel},
   }
 
