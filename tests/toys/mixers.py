@@ -21,7 +21,6 @@ MIXERS = {
   "window": WindowAttention(**SHAPE, window=W),
   "topw": TOPW,
   "full": TOPW.clone(cache="full", bias_mode="log"),
-  "relu": TOPW.clone(cache="full", select="relu"),
   "latent": LatentAttention(4, head_width=4, kv_width=6, query_width=5, rotary_width=2),
   "sparse": NativeSparseAttention(
     **SHAPE, block=4, stride=2, select_block=4, num_blocks=2, window=3

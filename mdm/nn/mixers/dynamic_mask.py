@@ -20,6 +20,7 @@ Differences:
   - the choice compares s, which orders as delta does but neither overflows nor ties
     where float32 rounds delta to equal numbers.
   - scores are float32, whatever the dtype.
+  - no choice by a threshold: softplus is positive, so s > 0 would keep all or nothing.
 """
 
 from typing import Any, NamedTuple
@@ -42,7 +43,6 @@ from mdm.nn.mixers.base import (
   check_fits,
   check_positive,
   empty_store,
-  restrict,
   store,
   write,
 )
@@ -51,7 +51,6 @@ from mdm.nn.rotary import KeyValue
 
 BIAS_MODES = ("exp", "log")
 CACHES = ("topw", "full")
-SELECTIONS = ("topk", "relu")
 A_INITS = {"zeros": nn.initializers.zeros, "normal": nn.initializers.normal(0.02)}
 
 
@@ -74,14 +73,12 @@ class DynamicMaskAttention(Mixer):
     a_init: "zeros", or "normal" with deviation 0.02.
     cache: "topw" keeps `window` tokens of each head; "full" keeps all, so that
       extending again from an earlier start takes tokens back.
-    select: "topk", or "relu": all tokens with s > 0, however many (cache "full" only).
   """
 
   window: int = 2048
   bias_mode: str = "exp"
   a_init: str = "zeros"
   cache: str = "topw"
-  select: str = "topk"
 
   def init_cache(
     self, batch: int, length: int, width: int | None = None
@@ -109,7 +106,9 @@ class DynamicMaskAttention(Mixer):
       )
     if cache is None or place.is_beginning:
       intervals = self._intervals(score, place)
-      mixed = self._mix(query, pairs, score, intervals, width=self._width(x.shape[1]))
+      mixed = self._mix(
+        query, pairs, score, intervals, width=min(self.window, x.shape[1])
+      )
       if isinstance(cache, Kept):
         cache = self._begin(cache, pairs, score, intervals)
     elif isinstance(cache, Everything):
@@ -136,9 +135,7 @@ class DynamicMaskAttention(Mixer):
 
   def _intervals(self, score: Float[Array, "b g n"], place: Place) -> Intervals:
     """The dynamic mask of whole sequences."""
-    start, last = causal_intervals(score.shape[-1])  # 1 1 n
-    if self.select == "relu":
-      return restrict(Intervals(start, jnp.where(score > 0, last, start)), place)
+    start, _ = causal_intervals(score.shape[-1])  # 1 1 n
     end = eviction_times(score, self.window, valid=place.valid, segments=place.segments)
     return Intervals(jnp.broadcast_to(start, end.shape), end)
 
@@ -211,14 +208,11 @@ class DynamicMaskAttention(Mixer):
     """New tokens before all stored ones, under the interval mask."""
     valid = cache.stored.valid  # b m
     m = valid.shape[1]
-    start, last = causal_intervals(m)
-    if self.select == "relu":
-      end = jnp.where(valid[:, None] & (cache.score > 0), last, 0)
-    else:
-      before = valid & (jnp.arange(m) < place.start)
-      rank = slots.best_before(cache.score, before, min(self.window, m))
-      pushed = slots.push_scores(rank, score, place)
-      end = slots.spread_ends(rank, pushed, place.rows, m)
+    before = valid & (jnp.arange(m) < place.start)
+    rank = slots.best_before(cache.score, before, min(self.window, m))
+    pushed = slots.push_scores(rank, score, place)
+    end = slots.spread_ends(rank, pushed, place.rows, m)
+    start, _ = causal_intervals(m)
     return self._mix(
       query,
       cache.stored.pairs,
@@ -226,9 +220,6 @@ class DynamicMaskAttention(Mixer):
       Intervals(jnp.broadcast_to(start, end.shape), end),
       positions=place.rows,
     )
-
-  def _width(self, n: int) -> int | None:
-    return None if self.select == "relu" else min(self.window, n)
 
   def _check_room(self, n: int, start: int | Int[Array, ""], room: int) -> None:
     if room < self.window:
@@ -239,9 +230,3 @@ class DynamicMaskAttention(Mixer):
     check_choice("bias_mode", self.bias_mode, BIAS_MODES)
     check_choice("a_init", self.a_init, A_INITS)
     check_choice("cache", self.cache, CACHES)
-    check_choice("select", self.select, SELECTIONS)
-    if self.select == "relu" and self.cache == "topw":
-      raise ValueError(
-        "select = 'relu' keeps any number of tokens, which no cache of 'topw' holds; "
-        "write cache='full'."
-      )

@@ -17,7 +17,8 @@ def test_a_token_depends_on_exactly_the_last_w():
 
 
 def test_a_window_of_one_maps_each_values_tokens_alone():
-  out = WindowAttention(**SHAPE, window=1).apply(params_of("window"), X)
+  model = WindowAttention(**SHAPE, window=1)
+  out = jax.jit(model.apply)(params_of("window"), X)
   p = params_of("window")["params"]
   value = jnp.einsum("bnd,dgk->bngk", X, p["value"]["kernel"])
   alone = jnp.einsum("bnhk,hkd->bnd", jnp.repeat(value, 2, 2), p["out"]["kernel"])
@@ -25,7 +26,8 @@ def test_a_window_of_one_maps_each_values_tokens_alone():
 
 
 def test_a_window_as_long_as_the_sequence_is_dense():
-  out = WindowAttention(**SHAPE, window=N).apply(params_of("dense"), X)
+  model = WindowAttention(**SHAPE, window=N)
+  out = jax.jit(model.apply)(params_of("dense"), X)
   np.testing.assert_allclose(out, run("dense"), atol=1e-6)
 
 
