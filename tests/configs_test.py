@@ -66,8 +66,12 @@ def test_every_arm_of_a_claim_is_valid(path):
     ("md4_owt", 160e6, 190e6),
     ("mdlm_owt", 160e6, 190e6),
     ("llada_8b", 7.8e9, 8.3e9),
+    ("doge_chars", 0.4e6, 0.8e6),
+    ("doge_20m", 13.0e6, 13.3e6),
+    ("doge_320m", 330e6, 340e6),
   ],
 )
 def test_models_have_their_size(name, low, high):
-  cfg = config.load(ROOT / f"configs/diffusion/{name}.py")
+  [path] = (ROOT / "configs").glob(f"*/{name}.py")
+  cfg = config.load(path)
   assert low < count_parameters(cfg) < high

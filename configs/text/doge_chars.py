@@ -1,0 +1,48 @@
+r"""A language model with dynamic mask attention on characters: the King James Bible.
+
+  apt-get install bible-kjv                                        # the text
+  mdm data build configs/text/doge_chars.py
+  mdm train configs/text/doge_chars.py --workdir runs/doge_chars
+  mdm sample runs/doge_chars --prompt "in the beginning "
+
+Doge blocks, windows of 256 characters of which each head keeps 64; it writes with those
+64 alone. Dense attention instead:
+  --set "model.network.mixer={'name': 'mixers.dense.DenseAttention', 'heads': 4,
+         'kv_heads': 2, 'qk_norm': True}"
+"""
+
+from mdm.training import config
+
+
+def get_config():
+  cfg = config.base()
+  cfg.method = {"name": "text.causal_lm"}
+  cfg.model = {
+    "network": {
+      "name": "decoder.Decoder",
+      "vocab_size": 27,
+      "width": 128,
+      "depth": 4,
+      "mlp_ratio": 2.0,
+      "mixer": {
+        "name": "mixers.dynamic_mask.DynamicMaskAttention",
+        "heads": 4,
+        "kv_heads": 2,
+        "qk_norm": True,
+        "window": 64,
+      },
+    },
+  }
+  cfg.data = {"name": "kjv", "tokenizer": "text8", "length": 256}
+  cfg.train = {"steps": 4_000, "batch": 16, "log_every": 100, "ema": 0.999}
+  cfg.optimizer = {
+    "learning_rate": 2e-3,
+    "schedule": "wsd",
+    "warmup": "5%",
+    "decay": "20%",
+    "weight_decay": 0.01,
+  }
+  cfg.eval = {
+    "bits": {"name": "likelihood", "split": "validation", "limit": 128},
+  }
+  return cfg
