@@ -73,6 +73,38 @@ def tiny(tmp_path_factory):
   return Tiny(path, overrides, folder / "run", image)
 
 
+@pytest.fixture(scope="session")
+def tiny_pixels(tmp_path_factory):
+  """A run of a pixel diffusion, trained for two steps on images of noise."""
+  import numpy as np
+
+  from mdm import api
+
+  folder = tmp_path_factory.mktemp("tiny_pixels")
+  rng = np.random.default_rng(0)
+  for k, name in enumerate(["airplane", "bird"] * 20):
+    place = folder / "images/train" / name
+    place.mkdir(parents=True, exist_ok=True)
+    noise = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(noise).save(place / f"{k:02d}.png")
+  path = Path(__file__).parents[1] / "configs/diffusion/md4_cifar10.py"
+  overrides = (
+    f"data.data_dir={folder / 'data'}",
+    f"data.manual_dir={folder / 'images'}",
+    "model.network.width=16",
+    "model.network.depth=1",
+    "model.network.heads=2",
+    "model.network.patch=8",
+    "model.network.value_width=2",
+    "train.steps=2",
+    "train.batch=8",
+    "eval={}",
+  )
+  api.build_data(str(path), overrides=overrides)
+  api.train(path, folder / "run", overrides=overrides)
+  return folder / "run"
+
+
 @dataclasses.dataclass(frozen=True)
 class TinyText:
   """A diffusion of characters and its left-to-right twin, trained for a few steps."""

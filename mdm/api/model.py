@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mdm.api import weights
+from mdm.api.images import ImageModel
 from mdm.api.text import TextModel
 from mdm.decoding.reader import Decoded
 from mdm.evaluation.verbs import check_verb
@@ -60,10 +61,11 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model(TextModel):
+class Model(TextModel, ImageModel):
   """A trained method with its variables and its processor.
 
-  It reads images, or writes and scores texts (api/text.py), as far as its method can.
+  It reads images, draws them (api/images.py), or writes and scores texts (api/text.py),
+  as far as its method can.
 
   Attributes:
     cfg: the run's config.

@@ -1,4 +1,4 @@
-"""A run's model at work, as a picture: images being read, or text being written."""
+"""A run's model at work, as a picture: images read or drawn, text written."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mdm.api.images import ImageSample
 from mdm.api.model import ImageLike, Model, load
 from mdm.api.reading import read_named
 from mdm.api.writing import Sample
@@ -22,14 +23,15 @@ def plot(
   count: int | None = None,
   **settings: Any,
 ) -> None:
-  """Draws how images are read or how texts are written, pass by pass.
+  """Draws how images are read or appear, or how texts are written, pass by pass.
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
     images: what a reader reads; if empty, the first `count` of the run's test split.
-    out: the picture's path; text in a .gif file moves.
-    count: how many test images (6), or texts (1).
-    **settings: as for `Model.predict`, or `Model.sample` with `prompt` or `template`.
+    out: the picture's path; what is written or drawn moves in a .gif file.
+    count: how many test images (6), texts (1) or images to draw (4).
+    **settings: as for `Model.predict`, `Model.sample_images`, or `Model.sample` with
+      `prompt` or `template`.
 
   Raises:
     ValueError: a setting of the other kind of model; a file that cannot be written.
@@ -39,8 +41,47 @@ def plot(
     _plot_readings(model, images, out, 6 if count is None else count, settings)
     return
   if images:
-    raise ValueError(f"{run} writes text and reads no images; leave them out.")
+    raise ValueError(f"{run} writes and reads no images; leave them out.")
+  if model.draws_images:
+    _plot_drawing(model, out, 4 if count is None else count, settings)
+    return
   _plot_writing(model, out, 1 if count is None else count, settings)
+
+
+def sample_images(
+  run: str | Path, out: str | Path, **settings: Any
+) -> list[ImageSample]:
+  """Draws images with a run's model and writes them as one picture, a grid.
+
+  Args:
+    run: the run's folder, or the name or folder of exported weights.
+    out: the picture's path.
+    **settings: as for `Model.sample_images`: num, sampler, steps, seed ...
+
+  Raises:
+    ValueError: as `Model.sample_images`; a file that cannot be written.
+  """
+  from mdm.evaluation.image_plots import check_picture, save_grid
+
+  check_picture(out)
+  found = load(run).sample_images(**settings)
+  save_grid([sample.pixels for sample in found], out)
+  return found
+
+
+def _plot_drawing(
+  model: Model, out: str | Path, count: int, settings: Mapping[str, Any]
+) -> None:
+  """A picture or film of images appearing."""
+  from mdm.evaluation.image_plots import check_picture, save_image_plot
+
+  check_picture(out)
+  given = {"num": count, "keeps_history": True, **settings}
+  stories = []
+  for sample in model.sample_images(**given):
+    hidden = np.full_like(sample.pixels, 255, np.int32)[None] + 1
+    stories.append(np.concatenate([hidden, sample.canvases, sample.pixels[None]]))
+  save_image_plot(stories, out)
 
 
 def _plot_readings(

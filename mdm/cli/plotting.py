@@ -13,15 +13,17 @@ def add_commands(add: Any) -> None:
   plot = add(
     "plot",
     plot_command,
-    "draw how images are read, or how a text is written, pass by pass",
+    "draw how images are read, or how a text or an image appears, pass by pass",
     'mdm plot runs/text --prompt "in the beginning" --out text.gif',
   )
   plot.add_argument("run_folder", metavar="RUN")
   plot.add_argument(
-    "--out", default="denoising.png", help="a .png; text in a .gif moves"
+    "--out", default="denoising.png", help="a .png; text or images in a .gif move"
   )
   plot.add_argument(
-    "--count", type=int, help="test images to take (6), or texts to write (1)"
+    "--count",
+    type=int,
+    help="test images to take (6), texts to write (1) or images to draw (4)",
   )
   add_decoding(plot.add_argument_group("readers"))
   add_sampling(plot)

@@ -12,12 +12,15 @@ def add_commands(add: Any) -> None:
   sample = add(
     "sample",
     sample_command,
-    "write texts that begin with a prompt, or fill the holes of a template",
+    "write texts that begin with a prompt or fill a template's holes, or draw images",
     'mdm sample runs/text --template "in the beginning [MASK:3] created" --num 3',
   )
   sample.add_argument("run_folder", metavar="RUN")
   add_sampling(sample)
-  sample.add_argument("--num", type=int, help="texts (default: 1)")
+  sample.add_argument("--num", type=int, help="texts (default: 1) or images (16)")
+  sample.add_argument(
+    "--out", metavar="FILE", help="picture of the images that a model of pixels draws"
+  )
   sample.add_argument(
     "--show-steps", action="store_true", help="print the text after every pass"
   )
@@ -100,6 +103,9 @@ def sample_command(args: argparse.Namespace) -> None:
   from mdm import api
 
   given = read_sampling(args) | ({} if args.num is None else {"num": args.num})
+  if args.out is not None:
+    _sample_images(args, given)
+    return
   samples = api.sample(args.run_folder, keeps_history=args.show_steps, **given)
   for number, sample in enumerate(samples):
     for step, text in enumerate(sample.steps, 1):
@@ -108,6 +114,21 @@ def sample_command(args: argparse.Namespace) -> None:
       print(f"text {number + 1}, {sample.calls} network passes:")
     print(sample.text)
   write_result(args, [sample.to_json() for sample in samples])
+
+
+def _sample_images(args: argparse.Namespace, given: dict[str, Any]) -> None:
+  """`mdm sample --out`."""
+  from mdm import api
+
+  if args.show_steps:
+    raise ValueError(
+      "--show-steps prints texts; draw how images appear with `mdm plot RUN`."
+    )
+  images = api.sample_images(args.run_folder, args.out, **given)
+  print(f"wrote {args.out}: {len(images)} images, {images[0].calls} network passes")
+  write_result(
+    args, {"picture": args.out, "num": len(images), "calls": images[0].calls}
+  )
 
 
 def score_command(args: argparse.Namespace) -> None:
