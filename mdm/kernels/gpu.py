@@ -21,6 +21,7 @@ from mdm.kernels.tiles import Saved, TileGradients, Tiles
 
 KERNELS = ("mosaic", "triton")
 DTYPES, WIDTHS = (jnp.bfloat16, jnp.float16), (64, 128)  # of mosaic
+HOPPER = re.compile(r"\bG?H(20|100|200|800)\b")  # in names of devices
 _logger = logging.getLogger(__name__)
 
 
@@ -94,15 +95,18 @@ def pick_kernel(tiles: Tiles, capability: str, version: int) -> str:
 
 
 def _describe_device() -> tuple[str, int]:
-  """Compute capability of the first GPU and version of the CUDA runtime."""
-  if jax.default_backend() != "gpu":
+  """Compute capability and CUDA runtime of the GPU here, or of the mesh that is set."""
+  if jax.default_backend() == "gpu":
+    found = re.search(r"cuda (\d+)", get_backend().platform_version)
+    capability = str(getattr(jax.devices()[0], "compute_capability", ""))
+    return capability, int(found[1]) if found else 0
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  if device is None or device.platform != "gpu":
     raise ValueError(
       f"backend = 'gpu' needs a GPU and this machine has a {jax.default_backend()}; "
       "'auto' takes the one that serves here."
     )
-  found = re.search(r"cuda (\d+)", get_backend().platform_version)
-  capability = str(getattr(jax.devices()[0], "compute_capability", ""))
-  return capability, int(found[1]) if found else 0
+  return "9.0" if HOPPER.search(device.device_kind) else "", 0
 
 
 @cache

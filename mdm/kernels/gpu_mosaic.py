@@ -175,7 +175,7 @@ def _step(
 
   def multiply(score: Any) -> jax.Array:
     """Products with the keys; then the other warpgroup's turn."""
-    keys = plgpu.transpose_ref(shared.key.at[slot], (1, 0))
+    keys = shared.key.at[slot].transpose((1, 0))
     plgpu.wgmma(score, shared.query.at[group], keys)
     _pass(shared.turn)
     return score[...]

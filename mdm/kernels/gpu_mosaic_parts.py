@@ -106,7 +106,7 @@ def multiply(one: Any, other: Any) -> jax.Array:
 
   def product(total: Any) -> jax.Array:
     """Waits for the matrix unit."""
-    plgpu.wgmma(total, one, plgpu.transpose_ref(other, (1, 0)))
+    plgpu.wgmma(total, one, other.transpose((1, 0)))
     return total[...]
 
   return pl.run_scoped(product, plgpu.ACC(shape, jnp.float32))

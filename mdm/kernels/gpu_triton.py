@@ -31,24 +31,23 @@ from mdm.kernels.gpu_blocks import (
 )
 from mdm.kernels.tiles import Saved, TileGradients, Tiles
 
-ROWS, KEYS = 64, 64
-
 
 def forward(
   tiles: Tiles, scale: float, *, interpret: bool = False
 ) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
   """Results of all rows, and the logarithm of each row's sum, float32."""
   r, e = tiles.query.shape[1], tiles.value.shape[2]
-  padded = _pad(tiles)
+  size = _choose_size(tiles)
+  padded = _pad(tiles, size)
   (t, rows, d), (keys, width) = padded.query.shape, padded.value.shape[1:]
   of_keys = [_all(keys, d), _all(keys, width), *[_all(keys)] * 3]
   out, lse = _call(
     functools.partial(_forward_body, scale=scale * LOG2_E),
-    key_work(padded, ROWS, KEYS),
-    [_block(ROWS, d), *of_keys, _block(ROWS)],
+    key_work(padded, size, size),
+    [_block(size, d), *of_keys, _block(size)],
     [
-      (_block(ROWS, width), jax.ShapeDtypeStruct((t, rows, width), tiles.value.dtype)),
-      (_block(ROWS), jax.ShapeDtypeStruct((t, rows), jnp.float32)),
+      (_block(size, width), jax.ShapeDtypeStruct((t, rows, width), tiles.value.dtype)),
+      (_block(size), jax.ShapeDtypeStruct((t, rows), jnp.float32)),
     ],
     interpret=interpret,
   )(*padded._replace(bias=padded.bias * LOG2_E))
@@ -60,28 +59,29 @@ def backward(
 ) -> TileGradients:
   """Gradients from the saved sums: p = exp(s - lse), ds = p (<d_out, v> - delta)."""
   (r, d), (m, e) = tiles.query.shape[1:], tiles.value.shape[1:]
-  padded = _pad(tiles)
+  size = _choose_size(tiles)
+  padded = _pad(tiles, size)
   query, key, value, bias = padded[:4]
   (rows, wide), (keys, width) = query.shape[1:], value.shape[1:]
-  kept = pad_saved(saved, ROWS)
+  kept = pad_saved(saved, size)
   d_out = pad_axis(kept.d_out.astype(value.dtype), 2, width)
   given = (*padded._replace(bias=bias * LOG2_E), kept.lse * LOG2_E, d_out, kept.delta)
   of_keys = [_all(keys, wide), _all(keys, width), *[_all(keys)] * 3]
-  of_rows = [_block(ROWS), _block(ROWS), _block(ROWS, width), _block(ROWS)]
+  of_rows = [_block(size), _block(size), _block(size, width), _block(size)]
   (d_query,) = _call(
     functools.partial(_query_body, scale=scale),
-    key_work(padded, ROWS, KEYS),
-    [_block(ROWS, wide), *of_keys, *of_rows],
-    [(_block(ROWS, wide), query)],
+    key_work(padded, size, size),
+    [_block(size, wide), *of_keys, *of_rows],
+    [(_block(size, wide), query)],
     interpret=interpret,
   )(*given)
-  of_keys = [_block(KEYS, wide), _block(KEYS, width), *[_block(KEYS)] * 3]
+  of_keys = [_block(size, wide), _block(size, width), *[_block(size)] * 3]
   of_rows = [_all(rows), _all(rows), _all(rows, width), _all(rows)]
   d_key, d_value, d_bias = _call(
     functools.partial(_key_body, scale=scale),
-    row_work(padded, ROWS, KEYS),
+    row_work(padded, size, size),
     [_all(rows, wide), *of_keys, *of_rows],
-    [(_block(KEYS, wide), key), (_block(KEYS, width), value), (_block(KEYS), bias)],
+    [(_block(size, wide), key), (_block(size, width), value), (_block(size), bias)],
     interpret=interpret,
   )(*given)
   return TileGradients(
@@ -93,11 +93,12 @@ def _forward_body(blocks: Any, ends: Any, *refs: Any, scale: float) -> None:
   """One block of rows: the softmax is kept as highest score, sum and weighted sum."""
   _, key, value, bias, start, end, _ = refs[:7]
   q, at, (out, lse) = refs[0][...], refs[6][...], refs[7:]
+  size = q.shape[0]  # of blocks of rows and of keys
 
   def attend(step: jax.Array, carry: tuple, *, is_partial: bool) -> tuple:
     """Adds one block of keys; scores are in powers of two."""
     highest, total, mixed = carry
-    block = pl.ds(blocks[step] * KEYS, KEYS)
+    block = pl.ds(blocks[step] * size, size)
     score = scale * _dot(q, key[block, :].T) + bias[block][None, :]
     if is_partial:
       score = _hide(score, at[:, None], start[block][None, :], end[block][None, :])
@@ -121,11 +122,11 @@ def _query_body(blocks: Any, ends: Any, *refs: Any, scale: float) -> None:
   """The gradient dq of one block of rows: scale * ds k over the keys it sees."""
   _, key, value, bias, start, end, _ = refs[:7]
   q, at, lse, do, delta = (x[...] for x in (refs[0], *refs[6:10]))
-  d_query = refs[10]
+  d_query, size = refs[10], q.shape[0]
 
   def attend(step: jax.Array, carry: tuple, *, is_partial: bool) -> tuple:
     """Adds one block of keys."""
-    block = pl.ds(blocks[step] * KEYS, KEYS)
+    block = pl.ds(blocks[step] * size, size)
     k = key[block, :]
     score = scale * LOG2_E * _dot(q, k.T) + bias[block][None, :]
     if is_partial:
@@ -142,12 +143,12 @@ def _key_body(blocks: Any, ends: Any, *refs: Any, scale: float) -> None:
   """dk, dv and dbias of one block of keys, over the rows that see it; keys x rows."""
   query, position, lse, d_out, delta = refs[0], *refs[6:10]
   k, v, bias, start, end = (x[...] for x in refs[1:6])
-  d_key, d_value, d_bias = refs[10:]
+  (d_key, d_value, d_bias), size = refs[10:], k.shape[0]
 
   def attend(step: jax.Array, carry: tuple, *, is_partial: bool) -> tuple:
     """Adds one block of rows."""
     dk, dv, db = carry
-    block = pl.ds(blocks[step] * ROWS, ROWS)
+    block = pl.ds(blocks[step] * size, size)
     q, do = query[block, :], d_out[block, :]
     score = scale * LOG2_E * _dot(k, q.T) + bias[:, None]
     if is_partial:
@@ -188,9 +189,16 @@ def _dot(x: jax.Array, y: jax.Array) -> jax.Array:
   return jnp.dot(x, y, precision=exact, preferred_element_type=jnp.float32)
 
 
-def _pad(tiles: Tiles) -> Tiles:
+def _choose_size(tiles: Tiles) -> int:
+  """Rows and keys of a block: fewer where they are wide, to fit registers."""
+  is_small = tiles.query.dtype.itemsize <= 2
+  width = max(tiles.query.shape[2], tiles.value.shape[2])
+  return 64 if is_small and width <= 128 else 32
+
+
+def _pad(tiles: Tiles, size: int) -> Tiles:
   """Rows and keys to whole blocks; widths to powers of two, as Triton's arrays are."""
-  padded = pad_tiles(tiles, ROWS, KEYS)
+  padded = pad_tiles(tiles, size, size)
   query, key, value = (
     pad_axis(x, 2, max(16, pl.next_power_of_2(x.shape[2]))) for x in padded[:3]
   )
