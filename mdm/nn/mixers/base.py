@@ -246,8 +246,13 @@ class Mixer(nn.Module):
 
 def empty_store(batch: int, length: int, sizes: Sizes, dtype: DTypeLike) -> Stored:
   """Room for `length` tokens, none of them real yet."""
-  empty = jnp.zeros((batch, length, sizes.g, sizes.k), dtype)  # b m g k
-  return Stored(KeyValue(empty, empty), jnp.zeros((batch, length), bool))
+  pairs = empty_pairs((batch, length, sizes.g, sizes.k), dtype)  # b m g k
+  return Stored(pairs, jnp.zeros((batch, length), bool))
+
+
+def empty_pairs(shape: tuple[int, ...], dtype: DTypeLike) -> KeyValue:
+  """Zeros for keys and for values: two arrays, so that a loop may donate both."""
+  return KeyValue(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
 def store(cache: Stored, new: KeyValue, place: Place) -> Stored:

@@ -26,7 +26,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from mdm.kernels.intervals import Intervals
-from mdm.nn.mixers.base import NEVER, Place
+from mdm.nn.mixers.base import NEVER, Place, empty_pairs
 
 
 class Ranked(NamedTuple):
@@ -66,8 +66,8 @@ def empty_kept(
   batch: int, heads: int, slots: int, width: int, dtype: DTypeLike
 ) -> Kept:
   """Nothing kept yet, with room for heads of `width`."""
-  empty = jnp.zeros((batch, heads, slots, width), dtype)
-  return Kept(empty_ranks(batch, heads, slots), empty, empty)
+  pairs = empty_pairs((batch, heads, slots, width), dtype)
+  return Kept(empty_ranks(batch, heads, slots), *pairs)
 
 
 def push_scores(rank: Ranked, score: Float[Array, "b g n"], place: Place) -> Pushed:
@@ -130,16 +130,13 @@ def push_tokens(
 def keep_last(
   score: Float[Array, "b g n"], end: Int[Array, "b g n"], slots: int
 ) -> Ranked:
-  """What is kept after a whole sequence: the tokens whose eviction time is n.
-
-  At most `slots` of them, of which any further stay empty.
-  """
-  n = score.shape[-1]
-  position = jnp.where(end >= n, jnp.arange(n, dtype=jnp.int32), -1)  # b g n
-  position = jnp.pad(position, ((0, 0), (0, 0), (0, max(slots - n, 0))), "constant",
-                     constant_values=-1)  # fmt: skip
-  position, index = jax.lax.top_k(position, slots)  # b g w
-  kept = jnp.take_along_axis(score, jnp.minimum(index, n - 1), -1)
+  """What is kept after a whole sequence, by its eviction times; the rest empty."""
+  n = end.shape[-1]
+  numbers = jnp.where(end >= n, jnp.arange(n, dtype=jnp.int32), n)  # b g n
+  numbers = jnp.pad(numbers, ((0, 0), (0, 0), (0, slots)), constant_values=n)
+  position = jnp.sort(numbers, axis=-1)[..., :slots]
+  position = jnp.where(position < n, position, -1)  # b g w
+  kept = jnp.take_along_axis(score, jnp.maximum(position, 0), -1)
   return Ranked(jnp.where(position < 0, -jnp.inf, kept), position)
 
 
@@ -147,10 +144,13 @@ def best_before(
   score: Float[Array, "b g m"], eligible: Bool[Array, "b m"], slots: int
 ) -> Ranked:
   """The highest scores among eligible positions, the latest first among equals."""
-  score = jnp.where(eligible[:, None], score.astype(jnp.float32), -jnp.inf)
-  best, index = jax.lax.top_k(score[..., ::-1], slots)  # ties: the lowest index
+  lowest = jnp.finfo(jnp.float32).min  # still above what is not eligible
+  rank = jnp.where(eligible[:, None], jnp.maximum(score, lowest), -jnp.inf)
+  best, index = jax.lax.top_k(rank[..., ::-1], slots)  # ties: the lowest index
   position = (score.shape[-1] - 1 - index).astype(jnp.int32)
-  return Ranked(best, jnp.where(best == -jnp.inf, -1, position))
+  kept = jnp.take_along_axis(score, position, -1)
+  is_empty = best == -jnp.inf
+  return Ranked(jnp.where(is_empty, -jnp.inf, kept), jnp.where(is_empty, -1, position))
 
 
 def gather_tokens(

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mdm.kernels.intervals import Intervals, window_intervals
-from mdm.nn.mixers.base import Mixer, Place, check_fits, check_positive, restrict
+from mdm.nn.mixers.base import (
+  Mixer,
+  Place,
+  check_fits,
+  check_positive,
+  empty_pairs,
+  restrict,
+)
 from mdm.nn.rotary import KeyValue
 
 
@@ -38,8 +45,8 @@ class WindowAttention(Mixer):
     check_positive(window=self.window)
     _, g, k = self._sizes(width)
     slots = min(self.window, length)
-    empty = jnp.zeros((batch, slots, g, k), self.dtype)
-    return Ring(KeyValue(empty, empty), jnp.full((batch, slots), -1, jnp.int32))
+    pairs = empty_pairs((batch, slots, g, k), self.dtype)
+    return Ring(pairs, jnp.full((batch, slots), -1, jnp.int32))
 
   @nn.compact
   def _run(

@@ -162,6 +162,12 @@ def test_a_cache_needs_a_width_and_room():
 
 
 @EVERY
+def test_no_two_leaves_of_a_cache_share_memory(name):
+  leaves = jax.tree.leaves(MIXERS[name].init_cache(B, N))
+  assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
+@EVERY
 def test_more_tokens_than_a_cache_holds_are_refused(name):
   cache = MIXERS[name].init_cache(B, 3)
   with pytest.raises(ValueError, match="13 tokens from position 0 do not fit in a"):
