@@ -16,7 +16,7 @@ from mdm.api.runs import (
   train,
 )
 from mdm.api.scoring import TextScore
-from mdm.api.texts import bench_sampler, sample, score
+from mdm.api.texts import bench_sampler, bench_times, sample, score
 from mdm.api.writing import Sample
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
   "bench_rendering",
   "bench_sampler",
   "bench_step",
+  "bench_times",
   "build_data",
   "check_data",
   "check_image",

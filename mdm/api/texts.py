@@ -1,4 +1,4 @@
-"""Runs of text models: writing, scoring, and how fast they write."""
+"""Runs of text models: writing, scoring, how fast they write, how steady they learn."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from mdm.api.model import load
 from mdm.api.scoring import TextScore
 from mdm.api.writing import Sample
 from mdm.decoding.settings import check_sampling
-from mdm.evaluation import sampling_bench
+from mdm.evaluation import sampling_bench, times
 from mdm.evaluation.tokenizers import text_settings
 from mdm.evaluation.verbs import check_verb
 from mdm.methods.base import Method
@@ -110,6 +110,39 @@ def bench_sampler(
     "top_p": top_p,
     "hardware": describe_hardware(),
     "rows": rows,
+  }
+
+
+def bench_times(
+  path: str | Path,
+  overrides: Iterable[str] = (),
+  *,
+  draws: int = 64,
+  batch: int = 64,
+) -> dict[str, Any]:
+  """How a mask diffusion's loss and gradient vary by how its times are drawn.
+
+  See `evaluation/times.py`.
+
+  Args:
+    path: a config, whose model gets fresh random weights, or a run.
+    overrides: "section.key=value" each.
+    draws: of times and masks for each way.
+    batch: rows of the validation split, the same in every draw.
+
+  Raises:
+    ValueError: a model that draws no times; numbers out of range.
+  """
+  is_run = not str(path).endswith(".py")
+  cfg = weights.load_config(path, overrides) if is_run else config.load(path, overrides)
+  method = build.build_method(cfg)
+  evaluation = times.TimeVariance(draws=draws, batch=batch)
+  evaluate = evaluation.build(method, cfg.data.to_dict())
+  variables = load(path).variables if is_run else _fresh_variables(cfg, method)
+  return {
+    "model": str(path),
+    "hardware": describe_hardware(),
+    "numbers": evaluate(variables),
   }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from mdm.cli.output import print_numbers, write_result
 
 STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
-ROUNDS = {"step": 7, "reader": 5, "sampler": 7, "attention": 7}
+ROUNDS = {"step": 7, "reader": 5, "sampler": 7, "attention": 7, "times": 64}
 PEERS = {
   "reader": "tesseract,ppocr",
   "attention": "xla,xla_mask,cudnn,tokamax,torch,torch_mask,flex",
@@ -19,7 +19,7 @@ def add_commands(add: Any) -> None:
     "bench",
     bench_command,
     "measure attention or a reader beside others, samplers and the loop against bare "
-    "passes, or rendering",
+    "passes, rendering, or how a loss varies by how its times are drawn",
     "mdm bench reader --json numbers.json",
   )
   bench.add_argument("what", choices=tuple(COMMANDS))
@@ -27,16 +27,18 @@ def add_commands(add: Any) -> None:
     "config",
     nargs="?",
     metavar="CONFIG|MODEL",
-    help="config for step; run or model for reader (default: reader); any for sampler",
+    help="config for step; run or model for reader (default: reader); any for the rest",
   )
   bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
   bench.add_argument(
     "--steps",
     help="step: steps per round (30); reader, sampler: denoising passes (1,2,3,5; 64)",
   )
-  bench.add_argument("--rounds", type=int, help="rounds of timing (7; reader: 5)")
   bench.add_argument(
-    "--batch", type=int, help="images read (64) or texts written (8) at once"
+    "--rounds", type=int, help="rounds of timing (7; reader: 5) or draws (times: 64)"
+  )
+  bench.add_argument(
+    "--batch", type=int, help="images read (64), texts written (8), rows of a loss (64)"
   )
   bench.add_argument("--peers", help='reader, attention: others; "" for none')
   _add_reader_options(bench.add_argument_group("bench reader"))
@@ -205,11 +207,26 @@ def doctor_command(args: argparse.Namespace) -> int:
   return 0 if not report["missing"] else 1
 
 
+def bench_times_command(args: argparse.Namespace) -> None:
+  """`mdm bench times`."""
+  from mdm import api
+  from mdm.evaluation.times import format_numbers
+
+  if not args.config:
+    raise ValueError("mdm bench times needs a run or a config; give its path.")
+  report = api.bench_times(
+    args.config, args.set, draws=_rounds(args), batch=args.batch or 64
+  )
+  print(format_numbers(report["numbers"]))
+  write_result(args, report)
+
+
 COMMANDS = {
   "step": bench_numbers_command,
   "rendering": bench_numbers_command,
   "reader": bench_reader_command,
   "sampler": bench_sampler_command,
+  "times": bench_times_command,
   "attention": bench_attention_command,
 }
 
