@@ -149,7 +149,8 @@ class Mixer(nn.Module):
   ) -> tuple[Float[Array, "b n d"], Any]:
     """Mixes tokens at start, start + 1, ..., which see all before them in the cache.
 
-    Returns them and the cache with them in it. The integer start 0 begins a sequence.
+    Returns them and the cache with them in it. The integer start 0 begins a sequence,
+    however long, as a whole one; later blocks cost their length times what is kept.
 
     Raises:
       ValueError: the tokens do not fit in the cache.
