@@ -5,9 +5,14 @@ with other times and masks. What is reported of each way to draw them:
 
   loss            mean of the loss, nats per token; the same for all, to be compared
   loss_sd         its standard deviation
+  loss_spread     the same judged by the middle half of the draws
   variance_ratio  variance of the loss over that of independent times
   grad_norm       mean norm of the gradient, and its standard deviation grad_norm_sd
   grad_variance_ratio  E |g - E g|^2 over that of independent times
+
+Where tokens are hidden one by one, a time near 0 weighs a single token by 1/t: now and
+then one draw moves every variance, ratios included, however many draws there are. The
+spread does not see such draws; counts do not have them.
 
 Source: *Simplified and Generalized Masked Diffusion for Discrete Data*, 2024, appendix
 on variance reduction (systematic); *Simple and Effective Masked Diffusion Language
@@ -34,6 +39,7 @@ from mdm.training.step import objective
 REFERENCE = "independent"
 COUNTED = "counted"  # systematic counts of hidden tokens in place of times
 ARMS = (*TIME_SAMPLING, COUNTED)
+IQR = 1.349  # standard deviations that the middle half of a normal law spans
 
 
 class Moments(NamedTuple):
@@ -156,6 +162,7 @@ def summarize(found: Mapping[str, Moments]) -> dict[str, float]:
     numbers |= {
       f"{arm}_loss": float(loss.mean()),
       f"{arm}_loss_sd": float(loss.std(ddof=1)),
+      f"{arm}_loss_spread": float(np.subtract(*np.quantile(loss, [0.75, 0.25]))) / IQR,
       f"{arm}_variance_ratio": _ratio(loss.var(), np.asarray(base.loss).var()),
       f"{arm}_grad_norm": float(norm.mean()),
       f"{arm}_grad_norm_sd": float(norm.std(ddof=1)),
@@ -166,18 +173,18 @@ def summarize(found: Mapping[str, Moments]) -> dict[str, float]:
 
 def format_numbers(numbers: Mapping[str, float]) -> str:
   """The arms as lines of a table."""
-  lines = [f"{'times':12} {'loss':>8} {'sd':>8} {'variance':>9} {'|g|':>8} {'sd':>8}"
-           f" {'variance':>9}"]  # fmt: skip
-  for arm in ARMS:
-    if f"{arm}_loss" not in numbers:
-      continue
-    cells = [numbers[f"{arm}_{name}"] for name in ("loss", "loss_sd", "variance_ratio",
-             "grad_norm", "grad_norm_sd", "grad_variance_ratio")]  # fmt: skip
-    loss, loss_sd, ratio, norm, norm_sd, grad_ratio = cells
-    lines.append(
-      f"{arm:12} {loss:8.4f} {loss_sd:8.4f} {ratio:8.3f}x {norm:8.4f} {norm_sd:8.4f}"
-      f" {grad_ratio:8.3f}x"
+  names = ("loss", "loss_sd", "loss_spread", "variance_ratio", "grad_norm",
+           "grad_norm_sd", "grad_variance_ratio")  # fmt: skip
+  heads = ("loss", "sd", "spread", "variance", "|g|", "sd", "variance")
+  lines = ["times       " + "".join(f" {head:>9}" for head in heads)]
+  for arm in (arm for arm in ARMS if f"{arm}_loss" in numbers):
+    cells = (
+      f"{numbers[f'{arm}_{name}']:8.3f}x"
+      if name.endswith("ratio")
+      else f"{numbers[f'{arm}_{name}']:9.4f}"
+      for name in names
     )
+    lines.append(f"{arm:12} " + " ".join(cells))
   return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from toys import joint
 from mdm import api
 from mdm.evaluation.times import (
   ARMS,
+  Moments,
   TimeVariance,
   draw_by,
   format_numbers,
@@ -71,6 +72,15 @@ def test_the_more_evenly_times_are_spread_the_less_the_loss_varies(numbers):
   # One shift of all times leaves more than one to each, where the loss is smooth.
   assert ratio["stratified"] < ratio["systematic"] < 0.3
   assert ratio["counted"] < ratio["systematic"]  # without the noise of the masks
+
+
+def test_the_spread_is_the_deviation_of_what_is_normal_and_sees_no_outlier():
+  loss = np.random.default_rng(0).normal(3.0, 0.5, 20_000)
+  noise = Moments(loss, loss, np.float32(1))
+  far = Moments(np.append(loss, 1e6), loss, np.float32(1))
+  for moments in (noise, far):
+    spread = summarize({"independent": moments})["independent_loss_spread"]
+    assert spread == pytest.approx(0.5, rel=0.03)
 
 
 def test_counts_leave_no_variance_where_every_token_costs_the_same():
