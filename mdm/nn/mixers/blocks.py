@@ -189,8 +189,7 @@ def _attend_some(
   b, n, h, k = asked.query.shape
   m, g = stored.pairs.key.shape[1:3]
   still = jax.lax.stop_gradient((asked, means.pairs.key))
-  intervals = block_intervals(means.valid, stop, grid)
-  weight = importance(*still, intervals, grid)  # b n g s
+  weight = importance(*still, block_intervals(means.valid, stop, grid), grid)
   index, is_live = select_blocks(weight, asked.row, asked.first, grid)
   token = index[..., None] * grid.select_block + jnp.arange(grid.select_block)
   seen = is_live[..., None] & (token <= asked.row[:, None, None, None])
