@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num
+
+from mdm.kernels.eviction import match_places
 
 
 class Slots(NamedTuple):
-  """Who is carried into each chunk, and which of its keys stay after it.
+  """Who is carried into each chunk.
 
   Attributes:
     carried: the key in each slot when the chunk begins; -1 for an empty slot.
-    entered: the slot each of the chunk's own keys takes after it; w for none.
     order: of the carried keys in a tile, as numbers of slots; None for that of slots.
   """
 
   carried: Int[Array, "b g c w"]
-  entered: Int[Array, "b g c r"]
   order: Int[Array, "b g c w"] | None = None
 
 
@@ -45,26 +45,21 @@ def assign_slots(end: Int[Array, "b g m"], width: int, chunk: int) -> Slots:
 
   def step(
     carry: tuple[jax.Array, jax.Array], own: tuple[jax.Array, jax.Array]
-  ) -> tuple[tuple[jax.Array, jax.Array], Slots]:
+  ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     """Frees the slots of keys that leave before the next chunk, and fills them."""
     carried, carried_end = carry  # b g w
     own_end, first = own  # b g r
     is_free = carried_end <= first + chunk
     stays = own_end > first + chunk
-    rank = jnp.where(is_free, _rank(is_free), -1)[..., None]  # b g w 1
-    own_rank = jnp.where(stays, _rank(stays), -2)[..., None, :]  # b g 1 r
-    takes = rank == own_rank  # b g w r
-    number = first + jnp.arange(chunk, dtype=jnp.int32)
-    taken = jnp.max(jnp.where(takes, number, -1), axis=-1)  # b g w
-    taken_end = jnp.max(jnp.where(takes, own_end[..., None, :], -1), axis=-1)
-    slot = jnp.arange(width, dtype=jnp.int32)[:, None]  # w 1
-    entered = jnp.min(jnp.where(takes, slot, width), axis=-2)  # b g r
-    after = jnp.where(is_free, taken, carried)
-    after_end = jnp.where(is_free, taken_end, carried_end)
-    return (after, after_end), Slots(carried, entered)
+    taken = match_places(is_free, stays)  # b g w
+    new = jnp.where(taken < 0, -1, first + taken)
+    new_end = jnp.take_along_axis(own_end, jnp.maximum(taken, 0), axis=-1)
+    after = jnp.where(is_free, new, carried)
+    after_end = jnp.where(is_free, jnp.where(taken < 0, -1, new_end), carried_end)
+    return (after, after_end), carried
 
-  _, slots = jax.lax.scan(step, (empty, empty), (own_end, first))
-  return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), slots)
+  _, carried = jax.lax.scan(step, (empty, empty), (own_end, first))
+  return Slots(jnp.moveaxis(carried, 0, 2))
 
 
 def sort_slots(slots: Slots, end: Int[Array, "b g m"]) -> Slots:
@@ -80,11 +75,6 @@ def _take(
   b, g, c, w = index.shape
   flat = jnp.maximum(index, 0).reshape(b, g, c * w, *[1] * (x.ndim - 3))
   return jnp.take_along_axis(x, flat, axis=2).reshape(b, g, c, w, *x.shape[3:])
-
-
-def _rank(chosen: Bool[Array, "b g m"]) -> Int[Array, "b g m"]:
-  """How many are chosen before each."""
-  return jnp.cumsum(chosen, axis=-1, dtype=jnp.int32) - chosen
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -132,9 +122,22 @@ def _scatter_add(
   own = cotangent[:, :, :, w:].reshape(b, g, -1, *tail)
   carried = cotangent[:, :, :, :w].reshape(b, g, -1, *tail)
   index = ordered(slots).reshape(b, g, -1)
-  index = jnp.where(index < 0, own.shape[2], index)
-  add = jax.vmap(jax.vmap(lambda own, i, x: own.at[i].add(x, mode="drop")))
-  return add(own, index, carried)
+  return _add_rows(own, jnp.where(index < 0, own.shape[2], index), carried)
+
+
+def _add_rows(
+  x: Float[Array, "b g m *d"],
+  index: Int[Array, "b g k"],
+  rows: Float[Array, "b g k *d"],
+  unique_indices: bool = False,
+) -> Float[Array, "b g m *d"]:
+  """Adds rows where they belong; those past the last are dropped."""
+
+  def add(x: jax.Array, index: jax.Array, rows: jax.Array) -> jax.Array:
+    """Of one head."""
+    return x.at[index].add(rows, mode="drop", unique_indices=unique_indices)
+
+  return jax.vmap(jax.vmap(add))(x, index, rows)
 
 
 def _add_in_order(
@@ -142,29 +145,27 @@ def _add_in_order(
 ) -> Float[Array, "b g m *d"]:
   """Gradients of slots flow back in time until the chunk where their key is own."""
   b, g, c, w = slots.carried.shape
-  tail = cotangent.shape[4:]
+  m, tail = c * (cotangent.shape[3] - w), cotangent.shape[4:]
   if slots.order is not None:
     place = jnp.argsort(slots.order, axis=-1).reshape(b, g, c, w, *[1] * len(tail))
     carried = jnp.take_along_axis(cotangent[:, :, :, :w], place, axis=3)
     cotangent = jnp.concatenate([carried, cotangent[:, :, :, w:]], axis=3)
+  first = jnp.arange(c, dtype=jnp.int32) * (cotangent.shape[3] - w)
   after = jnp.roll(slots.carried, -1, axis=2).at[:, :, -1].set(-1)
-  is_kept = (after == slots.carried) & (after >= 0)  # b g c w
-  chunks = jax.tree.map(
-    lambda x: jnp.moveaxis(x, 2, 0), (cotangent, is_kept, slots.entered)
-  )
+  is_own = after >= first[:, None]
+  is_kept = (after >= 0) & ~is_own  # b g c w
+  number = jnp.where(is_own, after - first[:, None], m)  # among the chunk's own keys
+  chunks = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), (cotangent, is_kept, number))
 
   def step(
     later: Float[Array, "b g w *d"], own: tuple[jax.Array, jax.Array, jax.Array]
   ) -> tuple[jax.Array, jax.Array]:
     """One chunk: what its slots hand back, and its own keys' whole gradients."""
-    cotangent, is_kept, entered = own
-    is_kept, entered = (
-      x.reshape(*x.shape, *[1] * len(tail)) for x in (is_kept, entered)
-    )
-    taken = jnp.take_along_axis(later, jnp.minimum(entered, w - 1), axis=2)
-    own_gradient = cotangent[:, :, w:] + jnp.where(entered < w, taken, 0)
-    return cotangent[:, :, :w] + jnp.where(is_kept, later, 0), own_gradient
+    cotangent, is_kept, number = own
+    is_kept = is_kept.reshape(*is_kept.shape, *[1] * len(tail))
+    gradient = _add_rows(cotangent[:, :, w:], number, later, unique_indices=True)
+    return cotangent[:, :, :w] + jnp.where(is_kept, later, 0), gradient
 
   zeros = jnp.zeros((b, g, w, *tail), cotangent.dtype)
   _, own = jax.lax.scan(step, zeros, chunks, reverse=True)
-  return jnp.moveaxis(own, 0, 2).reshape(b, g, -1, *tail)
+  return jnp.moveaxis(own, 0, 2).reshape(b, g, m, *tail)

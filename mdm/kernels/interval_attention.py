@@ -11,7 +11,7 @@ masked attention; chunks of gathered keys are ours.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,8 +141,9 @@ def _attend_backward(
   d_out, d_lse = cotangents
   delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - d_lse
   grads = load_backend(backend).backward(tiles, scale, Saved(lse, d_out, delta))
-  none = dict.fromkeys(("start", "end", "position"))
-  return (tiles._replace(**grads._asdict(), **none),)
+  none: Any = None  # JAX's word for the gradient of positions
+  query, key, value, bias = grads
+  return (Tiles(query, key, value, bias, none, none, none),)
 
 
 attend_tiles.defvjp(_attend_forward, _attend_backward)

@@ -1,7 +1,8 @@
-"""The backend for any device: blocks of rows one after the other, in plain JAX.
+"""The backend for any device: blocks of scores one after the other, in plain JAX.
 
-No array is larger than a block of scores, so that memory does not grow with the square
-of the length.
+No array is larger than a few blocks, so memory does not grow with the square of the
+length. The backward pass has keys before rows: three of its five products then need
+neither side transposed.
 
 Source: *Self-attention Does Not Need O(n^2) Memory*, Rabe and Staats, 2021.
 """
@@ -10,81 +11,112 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mdm.kernels import reference
 from mdm.kernels.tiles import Saved, TileGradients, Tiles
 
-BLOCK = 2**20  # scores at once
+SCORES = 2**18  # at once: about what a core's cache holds
+ROWS = 128  # but no fewer rows, so that products are worth their while
 
 
 def forward(
   tiles: Tiles, scale: float
 ) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
   """Results of all rows, and the logarithm of each row's sum, float32."""
-  group, rows = _block_shape(tiles)
   t, r = tiles.position.shape
-  keys, queries = _cut(tiles, (), group, rows)
+  keys, rows = _cut(tiles, ())
 
-  def one_group(block: tuple) -> tuple[jax.Array, jax.Array]:
+  def one_group(block: tuple[tuple, tuple]) -> tuple[jax.Array, jax.Array]:
     """All rows of a few tiles."""
-    key, value, bias, start, end = block[0]
+    keys, rows = block
+    return jax.lax.map(lambda x: _forward_block(_tiles(keys, x), scale), rows)
 
-    def one_block(rows: tuple) -> tuple[jax.Array, jax.Array]:
-      """Some rows of a few tiles."""
-      query, position = rows[:2]
-      return reference.forward(
-        Tiles(query, key, value, bias, start, end, position), scale
-      )
-
-    return jax.lax.map(one_block, block[1])
-
-  out, lse = jax.lax.map(one_group, (keys, queries))
+  out, lse = jax.lax.map(one_group, (keys, rows))
   return _join(out, t, r), _join(lse, t, r)
 
 
 def backward(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
   """Gradients from the saved sums; those of keys are summed over blocks of rows."""
-  group, rows = _block_shape(tiles)
   t, r = tiles.position.shape
-  keys, queries = _cut(tiles, saved, group, rows)
 
-  def one_group(block: tuple) -> tuple[jax.Array, tuple]:
+  def one_group(block: tuple[tuple, tuple]) -> tuple[jax.Array, tuple]:
     """All rows of a few tiles."""
-    key, value, bias, start, end = block[0]
+    keys, rows = block
 
     def one_block(total: tuple, rows: tuple) -> tuple[tuple, jax.Array]:
       """Some rows of a few tiles: adds to the keys' gradients."""
-      query, position, *rest = rows
-      grads = reference.backward(
-        Tiles(query, key, value, bias, start, end, position), scale, Saved(*rest)
-      )
-      total = jax.tree.map(lambda x, y: x + y.astype(jnp.float32), total, grads[1:])
-      return total, grads.query
+      grads = _backward_block(_tiles(keys, rows), scale, Saved(*rows[2:]))
+      return tuple(map(jnp.add, total, grads[1:])), grads.query
 
-    zeros = tuple(jnp.zeros(x.shape, jnp.float32) for x in (key, value, bias))
-    total, query = jax.lax.scan(one_block, zeros, block[1])
+    zeros = tuple(jnp.zeros(x.shape, jnp.float32) for x in keys[:3])
+    total, query = jax.lax.scan(one_block, zeros, rows)
     return query, total
 
-  query, (key, value, bias) = jax.lax.map(one_group, (keys, queries))
+  query, keys = jax.lax.map(one_group, _cut(tiles, tuple(saved)))
   key, value, bias = (
     x.reshape(-1, *x.shape[2:])[:t].astype(y.dtype)
-    for x, y in ((key, tiles.key), (value, tiles.value), (bias, tiles.bias))
+    for x, y in zip(keys, (tiles.key, tiles.value, tiles.bias), strict=True)
   )
-  return TileGradients(_join(query, t, r), key, value, bias)
+  return TileGradients(_join(query, t, r).astype(tiles.query.dtype), key, value, bias)
 
 
-def _block_shape(tiles: Tiles) -> tuple[int, int]:
-  """How many tiles and how many of their rows go at once."""
+def _forward_block(
+  tiles: Tiles, scale: float
+) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
+  score = jnp.einsum(
+    "trd,tmd->trm", tiles.query, tiles.key, preferred_element_type=jnp.float32
+  )
+  position = tiles.position[..., None]  # t r 1
+  visible = (tiles.start[:, None] <= position) & (position < tiles.end[:, None])
+  score = jnp.where(visible, scale * score + tiles.bias[:, None], -jnp.inf)
+  highest = jnp.max(score, axis=-1, initial=jnp.finfo(jnp.float32).min)  # t r
+  part = jnp.exp(score - highest[..., None])  # t r m
+  total = part.sum(axis=-1)  # t r
+  sees = total > 0
+  total = jnp.where(sees, total, 1.0)
+  out = jnp.einsum(
+    "trm,tme->tre",
+    part.astype(tiles.value.dtype),
+    tiles.value,
+    preferred_element_type=jnp.float32,
+  )
+  out = (out / total[..., None]).astype(tiles.value.dtype)
+  return out, jnp.where(sees, highest + jnp.log(total), jnp.inf)
+
+
+def _backward_block(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
+  query, key, value, d_out = (
+    x.astype(jnp.float32) for x in (tiles.query, tiles.key, tiles.value, saved.d_out)
+  )
+  query = scale * query
+  score = jnp.einsum("tmd,trd->tmr", key, query) + tiles.bias[..., None]
+  position = tiles.position[:, None]  # t 1 r
+  visible = (tiles.start[..., None] <= position) & (position < tiles.end[..., None])
+  share = jnp.where(visible, jnp.exp(score - saved.lse[:, None]), 0.0)  # t m r
+  d_share = jnp.einsum("tme,tre->tmr", value, d_out)
+  d_score = share * (d_share - saved.delta[:, None])
+  return TileGradients(
+    scale * jnp.einsum("tmr,tmd->trd", d_score, key),
+    jnp.einsum("tmr,trd->tmd", d_score, query),
+    jnp.einsum("tmr,tre->tme", share, d_out),
+    d_score.sum(axis=-1),
+  )
+
+
+def _tiles(keys: tuple, rows: tuple) -> Tiles:
+  """Some rows of some tiles."""
+  key, value, bias, start, end = keys
+  query, position, *_ = rows
+  return Tiles(query, key, value, bias, start, end, position)
+
+
+def _cut(tiles: Tiles, more: tuple) -> tuple[tuple, tuple]:
+  """Groups of tiles: keys [a p m ...], and blocks of rows [a i p q ...].
+
+  Rows are those of the query, of position and of `more`. Padding sees nothing.
+  """
   t, r = tiles.position.shape
   m = tiles.key.shape[1]
-  rows = min(r, max(1, BLOCK // m))
-  rows = -(-r // -(-r // rows))
-  group = min(t, max(1, BLOCK // (rows * m)))
-  return -(-t // -(-t // group)), rows
-
-
-def _cut(tiles: Tiles, saved: tuple, group: int, rows: int) -> tuple[tuple, tuple]:
-  """Keys [groups, group, ...] and rows [groups, blocks, group, rows, ...], padded."""
-  t, r = tiles.position.shape
+  rows = _even(r, max(ROWS, SCORES // m))
+  group = _even(t, SCORES // (rows * m))
 
   def cut_rows(x: Shaped[Array, "t r *d"]) -> Shaped[Array, "a i p q *d"]:
     """Pads and cuts."""
@@ -92,13 +124,21 @@ def _cut(tiles: Tiles, saved: tuple, group: int, rows: int) -> tuple[tuple, tupl
     return x.reshape(-1, group, x.shape[1] // rows, rows, *x.shape[2:]).swapaxes(1, 2)
 
   def cut_keys(x: Shaped[Array, "t m *d"]) -> Shaped[Array, "a p m *d"]:
-    """Pads with keys that are dead."""
+    """Pads with tiles whose keys are dead."""
     x = jnp.pad(x, ((0, -t % group), *[(0, 0)] * (x.ndim - 1)))
     return x.reshape(-1, group, *x.shape[1:])
 
-  keys = tuple(map(cut_keys, tiles[1:6]))
-  queries = (tiles.query, tiles.position, *saved)
-  return keys, tuple(map(cut_rows, queries))
+  keys = (tiles.key, tiles.value, tiles.bias, tiles.start, tiles.end)
+  queries = (tiles.query, tiles.position, *more)
+  return tuple(map(cut_keys, keys)), tuple(map(cut_rows, queries))
+
+
+def _even(count: int, most: int) -> int:
+  """The size of parts, none above `most`: a divisor, unless all are far too small."""
+  most = max(1, min(count, most))
+  divisor = max(x for x in range(1, most + 1) if count % x == 0)
+  parts = -(-count // most)
+  return divisor if 4 * divisor >= most else -(-count // parts)
 
 
 def _join(x: Shaped[Array, "a i p q *d"], t: int, r: int) -> Shaped[Array, "t r *d"]:
