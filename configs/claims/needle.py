@@ -24,7 +24,8 @@ def get_config():
     "find what a window of 8 has lost.",
     "base": "configs/text/mqar_tiny.py",
     "shared": [
-      "train.steps=1500",
+      "train.steps=800",
+      "train.batch=32",
       "data.pairs=1",
       "data.power=1.0",
       f"eval={{'needle': {needle!r}}}",
