@@ -21,6 +21,7 @@ from mdm.data.settings import DataSettings, WordSettings
 
 MANIFEST = "checksums.json"
 CHECKED_BYTES = 4 << 30  # larger data sets are checked by length alone, to open at once
+CHUNK = 1 << 22  # bytes of a file that are read at once
 
 
 def prepare(
@@ -166,7 +167,7 @@ def checksum(path: pathlib.Path) -> int:
   """CRC-32, a gigabyte a second."""
   value = 0
   with path.open("rb") as file:
-    while block := file.read(1 << 22):
+    while block := file.read(CHUNK):
       value = zlib.crc32(block, value)
   return value
 

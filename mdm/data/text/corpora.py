@@ -8,19 +8,24 @@ Where passages are held out, long documents are cut after blank lines (or lines,
 words) into parts of about `PASSAGE` characters, so that held-out text comes from all
 over a corpus; parts that stay neighbours are joined again without a seam.
 Files named train, valid, validation, val or test keep that split.
+
+Files of the user's own may be of any size: they are read in blocks, each time anew.
 """
 
+import codecs
 import dataclasses
+import io
 import pathlib
 import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from mdm.data.text.settings import TextSettings
 
 PASSAGE = 8_192
+BLOCK = 1 << 20  # bytes of a file that are read at once
 ARCHIVE = "text_corpora.tar.xz"
 VERSES = 31_102  # of the King James Bible
 PUBLISHED = {"train": "train", "valid": "validation", "validation": "validation",
@@ -42,12 +47,14 @@ class Document:
     text: its characters.
     split: where the publisher chose one.
     part: which passage of the text of this name.
+    more: whether this is a piece only, and the document goes on in the next one.
   """
 
   name: str
   text: str
   split: str | None = None
   part: int = 0
+  more: bool = False
 
   def follows(self, other: "Document") -> bool:
     """Whether it goes on where the other ends."""
@@ -55,17 +62,29 @@ class Document:
 
 
 def read_corpus(settings: TextSettings) -> list[Document]:
-  """The documents of a corpus.
+  """The documents of a corpus, those of large files perhaps in pieces.
 
   Raises:
     FileNotFoundError: what it is made from is missing; the remedy is named.
     ValueError: a file of it cannot be read, or there is no text.
   """
-  read = {"kjv": _read_kjv, "text_corpora": _read_text_corpora, "text": _read_text}
-  found = [document for document in read[settings.name](settings) if document.text]
-  if not found:
-    raise ValueError(f"data set {settings.name!r} has no text; correct data.path.")
-  return found
+  return list(open_corpus(settings)())
+
+
+def open_corpus(settings: TextSettings) -> Callable[[], Iterator[Document]]:
+  """A function that reads a corpus from its beginning, as often as it is called.
+
+  Published corpora are kept in memory; the user's own files are not.
+
+  Raises:
+    FileNotFoundError, ValueError: as `read_corpus`, perhaps only as documents are read.
+  """
+  if settings.name == "text":
+    list_files(settings.path, (".txt",))
+    return lambda: _not_empty(_read_text(settings), settings)
+  read = {"kjv": _read_kjv, "text_corpora": _read_text_corpora}
+  found = list(_not_empty(read[settings.name](settings), settings))
+  return lambda: iter(found)
 
 
 def source_files(settings: TextSettings) -> list[pathlib.Path]:
@@ -114,26 +133,91 @@ def read_utf8(path: pathlib.Path) -> str:
     ) from error
 
 
-def cut_passages(name: str, text: str) -> Iterator[Document]:
-  """A document in passages of about `PASSAGE` characters; joined they are the text."""
-  first, part = 0, 0
-  while first < len(text):
-    last = len(text)
-    if last - first >= 2 * PASSAGE:
+def read_blocks(path: pathlib.Path) -> Iterator[str]:
+  """A file's text as `read_utf8` has it, without empty lines at its ends, in blocks.
+
+  Raises:
+    ValueError: it is not UTF-8.
+  """
+  decoder = io.IncrementalNewlineDecoder(
+    codecs.getincrementaldecoder("utf-8-sig")(), translate=True
+  )
+  has_begun, held = False, 0  # line feeds that may be the file's last
+  with path.open("rb") as file:
+    while True:
+      block = file.read(BLOCK)
+      try:
+        text = decoder.decode(block, final=not block)
+      except UnicodeDecodeError as error:
+        where = file.tell() - len(error.object) + error.start
+        raise ValueError(
+          f"{path} is not UTF-8 (byte {where}); convert it with `iconv -t utf-8`."
+        ) from error
+      text = text if has_begun else text.lstrip("\n")
+      body = text.rstrip("\n")
+      if body:
+        yield "\n" * held + body
+        has_begun, held = True, 0
+      held += len(text) - len(body)
+      if not block:
+        return
+
+
+def cut_passages(name: str, text: str | Iterable[str]) -> Iterator[Document]:
+  """A text in passages of about `PASSAGE` characters; joined they are the text.
+
+  Args:
+    name: of the text.
+    text: all of it, or its blocks in order.
+  """
+  rest, part = "", 0
+  for block in [text] if isinstance(text, str) else text:
+    rest, first = rest + block, 0
+    while len(rest) - first >= 2 * PASSAGE:
       aim = first + PASSAGE
-      gaps = ((text.find(g, aim, aim + PASSAGE), len(g)) for g in ("\n\n", "\n", " "))
+      gaps = ((rest.find(g, aim, aim + PASSAGE), len(g)) for g in ("\n\n", "\n", " "))
       last = next((end + size for end, size in gaps if end > 0), aim)
-    yield Document(name, text[first:last], None, part)
-    first, part = last, part + 1
+      yield Document(name, rest[first:last], None, part)
+      first, part = last, part + 1
+    rest = rest[first:]
+  if rest:
+    yield Document(name, rest, None, part)
 
 
 def _read_text(settings: TextSettings) -> Iterator[Document]:
   for path in list_files(settings.path, (".txt",)):
-    text, split = read_utf8(path).strip("\n"), PUBLISHED.get(path.stem)
+    split = PUBLISHED.get(path.stem)
     if settings.split == "ends" or split is not None:
-      yield Document(str(path), text, split)
+      yield from _pieces(str(path), read_blocks(path), split)
     else:
-      yield from cut_passages(str(path), text)
+      yield from cut_passages(str(path), read_blocks(path))
+
+
+def _pieces(name: str, blocks: Iterable[str], split: str | None) -> Iterator[Document]:
+  """One document in pieces, of which the last one knows that it is."""
+  last: str | None = None
+  for block in blocks:
+    if last is not None:
+      yield Document(name, last, split, more=True)
+    last = block
+  yield Document(name, last or "", split)
+
+
+def _not_empty(
+  documents: Iterable[Document], settings: TextSettings
+) -> Iterator[Document]:
+  """Those with text.
+
+  Raises:
+    ValueError: there is none.
+  """
+  count = 0
+  for document in documents:
+    if document.text:
+      count += 1
+      yield document
+  if not count:
+    raise ValueError(f"data set {settings.name!r} has no text; correct data.path.")
 
 
 def _read_text_corpora(settings: TextSettings) -> Iterator[Document]:

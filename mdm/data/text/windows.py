@@ -6,24 +6,40 @@ comes once, and the last window may end in padding. Training takes tile k of the
 order and begins anywhere within it, at an offset that seed and place in the stream
 decide: windows start at every token, and an epoch still passes over all the text.
 
-A corpus is read whole to be split: building takes about three times its size in memory.
+A corpus is never whole in memory: it is read once to be split, perhaps once for a
+tokenizer to learn from, and once for each split to be encoded, run by run. A run is a
+document that EOS ends, or else the whole split, in pieces of some `MOST` characters. A
+piece ends before a single white space between letters, where byte-level BPE parts words
+anyway; a tokenizer that treats the beginning of a text differently (as files may) would
+do so at these few places.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from mdm.data.augment import uniforms
 from mdm.data.text import storage
-from mdm.data.text.corpora import Document, read_corpus, source_files
+from mdm.data.text.corpora import Document, open_corpus, source_files
 from mdm.data.text.settings import TextSettings
-from mdm.data.text.splits import SEPARATOR, split_documents
+from mdm.data.text.splits import SEPARATOR, SPLITS, plan_splits, take_census
 from mdm.data.text.tokenizers import Tokenizer, make_tokenizer
 
 AT_ONCE = 256  # documents that are encoded together
+MOST = 1 << 23  # characters of a run that are encoded at once
+NEAR = 1 << 16  # of them, in which a piece may end
+CUTS = (re.compile(r"(?<=[A-Za-z])\s(?=[A-Za-z])"), re.compile(r"(?<=\S)\s(?=\S)"))
+
+
+class Run(NamedTuple):
+  """A text to encode by itself, and whether its run is over with it."""
+
+  text: str
+  is_over: bool
 
 
 def prepare(
@@ -128,18 +144,18 @@ def write_corpus(
   Args:
     also: further texts that a tokenizer learned here must know.
   """
-  parts = split_documents(
-    read_corpus(settings),
-    how=settings.split,
-    held_out=settings.held_out,
-    seed=settings.seed,
-  )
-  runs = {s: list(_join(d, by_document=settings.eos)) for s, d in parts.items()}
+  read = open_corpus(settings)
+  census = take_census(read(), seed=settings.seed)
+  plan = plan_splits(census, how=settings.split, held_out=settings.held_out)
+
+  def runs(split: str) -> Iterator[Run]:
+    """The text of a split."""
+    return cut_runs(plan.documents(read(), split), by_document=settings.eos)
 
   def learned_from() -> Iterator[str]:
     """Merges come from training text; a character set must know all the text."""
-    for split in ("train",) if settings.tokenizer == "bpe" else runs:
-      yield from runs[split]
+    for split in SPLITS[:1] if settings.tokenizer == "bpe" else SPLITS:
+      yield from (run.text for run in runs(split))
     yield from also
 
   tokenizer = make_tokenizer(
@@ -150,39 +166,74 @@ def write_corpus(
   )
   ends = [tokenizer.eos_id or 0] * settings.eos
   splits = {}
-  for split, texts in runs.items():
+  for split in SPLITS:
+    sizes = {"num_characters": 0, "num_bytes": 0}
     where = f"data.name = {settings.name!r}, {split}"
-    pieces = _encode(tokenizer, texts, ends, where)
-    splits[split] = {
-      "num_tokens": storage.write_tokens(folder, split, tokenizer.vocab_size, pieces),
-      "num_documents": len(parts[split]),
-      "num_characters": sum(len(tokenizer.normalize(t)) for t in texts),
-      "num_bytes": sum(len(tokenizer.normalize(t).encode()) for t in texts),
-    }
+    pieces = _encode(tokenizer, runs(split), ends, where, sizes)
+    count = storage.write_tokens(folder, split, tokenizer.vocab_size, pieces)
+    splits[split] = {"num_tokens": count, "num_documents": plan.count(split)} | sizes
   return storage.Built(tokenizer, splits)
 
 
-def _join(documents: Sequence[Document], *, by_document: bool) -> Iterator[str]:
-  """Runs of text: one per document that EOS ends, or one of them all."""
-  run: list[str] = []
-  for k, document in enumerate(documents):
-    if k and not document.follows(documents[k - 1]):
+def cut_runs(documents: Iterable[Document], *, by_document: bool) -> Iterator[Run]:
+  """Runs of text in pieces: one per document that EOS ends, or one of them all."""
+  parts: list[str] = []
+  size, last = 0, None
+  for document in documents:
+    if last is not None and not (last.more or document.follows(last)):
       if by_document:
-        yield "".join(run)
-        run = []
+        yield Run("".join(parts), True)
+        parts, size = [], 0
       else:
-        run.append(SEPARATOR)
-    run.append(document.text)
-  yield "".join(run)
+        parts.append(SEPARATOR)
+    parts.append(document.text)
+    size, last = size + len(document.text), document
+    if size > MOST:
+      text = "".join(parts)
+      end = _find_cut(text)
+      yield Run(text[:end], False)
+      parts, size = [text[end:]], len(text) - end
+  yield Run("".join(parts), True)
+
+
+def _find_cut(text: str) -> int:
+  """The last place that parts words and no more, near the end; else the end."""
+  near = max(len(text) - NEAR, 0)
+  for cut in CUTS:
+    if found := [match.start() for match in cut.finditer(text, near)]:
+      return found[-1]
+  return len(text)
 
 
 def _encode(
-  tokenizer: Tokenizer, texts: Sequence[str], ends: Sequence[int], where: str
+  tokenizer: Tokenizer,
+  runs: Iterable[Run],
+  ends: list[int],
+  where: str,
+  sizes: dict[str, int],
 ) -> Iterator[np.ndarray]:
-  """Ids of the runs of a split, each with its end, some runs at a time."""
+  """Ids of the runs of a split, each with its end; `sizes` count the text."""
   try:
-    for first in range(0, len(texts), AT_ONCE):
-      for piece in tokenizer.encode_many(texts[first : first + AT_ONCE]):
-        yield np.append(piece, ends).astype(np.int32)
+    for batch in _batches(runs):
+      texts = [tokenizer.normalize(run.text) for run in batch]
+      sizes["num_characters"] += sum(map(len, texts))
+      sizes["num_bytes"] += sum(len(text.encode()) for text in texts)
+      found = tokenizer.encode_many([run.text for run in batch])
+      for run, piece in zip(batch, found, strict=True):
+        yield np.append(piece, ends).astype(np.int32) if run.is_over else piece
   except ValueError as error:
     raise ValueError(f"{where}: {error}") from error
+
+
+def _batches(runs: Iterable[Run]) -> Iterator[list[Run]]:
+  """Runs that are encoded together: up to `AT_ONCE`, of about `MOST` characters."""
+  batch: list[Run] = []
+  size = 0
+  for run in runs:
+    batch.append(run)
+    size += len(run.text)
+    if len(batch) == AT_ONCE or size > MOST:
+      yield batch
+      batch, size = [], 0
+  if batch:
+    yield batch

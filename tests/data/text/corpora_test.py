@@ -61,6 +61,39 @@ def test_passages_end_with_a_paragraph_where_there_is_one():
   assert all(d.text.endswith("\n\n") for d in cut_passages("x", text))
 
 
+@pytest.mark.parametrize("block", [1, 3, 1_000])
+def test_blocks_of_a_file_are_its_text_without_empty_lines_at_its_ends(
+  tmp_path, monkeypatch, block
+):
+  monkeypatch.setattr(corpora, "BLOCK", block)
+  path = tmp_path / "a.txt"
+  for text in ("\n\n\u00e9 one\r\n\r\n\n two\r \U0001f600\n\n\n", "\n\n", "", "x"):
+    path.write_bytes(text.encode("utf-8-sig"))
+    blocks = list(corpora.read_blocks(path))
+    assert "".join(blocks) == corpora.read_utf8(path).strip("\n")
+    assert all(blocks)
+
+
+def test_a_byte_that_is_no_utf8_is_named_by_its_place_in_the_file(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(corpora, "BLOCK", 10)
+  path = tmp_path / "a.txt"
+  path.write_bytes("\u00e9".encode() * 12 + b"\xff" + b"more")
+  with pytest.raises(ValueError, match=r"a\.txt is not UTF-8 \(byte 24\)"):
+    list(corpora.read_blocks(path))
+
+
+@pytest.mark.parametrize("block", [7, 9_999])
+def test_passages_do_not_depend_on_how_a_file_is_read(tmp_path, monkeypatch, block):
+  text = ("a paragraph of text " * 30 + "\n\n") * 90 + "x" * 30_000
+  monkeypatch.setattr(corpora, "BLOCK", block)
+  (tmp_path / "a.txt").write_text(text)
+  found = read_corpus(TextSettings(name="text", path=str(tmp_path)))
+  name = str(tmp_path / "a.txt")
+  assert found == list(cut_passages(name, text))
+
+
 def test_a_chapter_is_a_document_of_verses_without_their_numbers(tmp_path):
   (tmp_path / "kjv.txt").write_text(VERSES)
   found = read_corpus(kjv(tmp_path))

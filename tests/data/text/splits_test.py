@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from mdm.data.text.corpora import Document, cut_passages
-from mdm.data.text.splits import SEPARATOR, SPLITS, split_documents
+from mdm.data.text.splits import (
+  SEPARATOR,
+  SPLITS,
+  plan_splits,
+  split_documents,
+  take_census,
+)
 
 
 def documents(count=100):
@@ -85,6 +91,28 @@ def test_the_ends_of_several_documents_are_those_of_the_joined_text():
   assert "".join(parts[s][0].text for s in SPLITS) == joined
   with pytest.raises(ValueError, match="5 characters leaves none"):
     split([Document("x", "short")], how="ends")
+
+
+def in_pieces(found, size=70):
+  """The same documents, in pieces."""
+  for d in found:
+    starts = range(0, len(d.text), size)
+    for k in starts:
+      more = k != starts[-1]
+      yield Document(d.name, d.text[k : k + size], d.split, d.part, more)
+
+
+@pytest.mark.parametrize("how", ["passages", "ends"])
+def test_documents_in_pieces_are_split_like_whole_ones(how):
+  found = documents(40)
+  found[3] = Document("t", "test text " * 30, "test")
+  census = take_census(in_pieces(found), seed=0)
+  assert census.size.tolist() == [len(d.text) for d in found]
+  plan, whole = plan_splits(census, how=how, held_out=0.2), split(found, how)
+  for name in SPLITS:
+    pieces = list(plan.documents(in_pieces(found), name))
+    assert "".join(d.text for d in pieces) == "".join(d.text for d in whole[name])
+    assert plan.count(name) == len(whole[name])
 
 
 def test_passages_of_one_text_are_held_out_from_all_over_it():

@@ -1,11 +1,13 @@
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from mdm.data import datasets, pipeline
+from mdm.data import building, datasets, pipeline
 from mdm.data.batch import check_batch
+from mdm.data.text import corpora, windows
 from mdm.data.text.splits import SPLITS
 
 
@@ -143,6 +145,60 @@ def test_other_tokenizers_give_back_the_same_text(section, tmp_path, tokenizer):
   assert noted["num_characters"] == len(text_of(other))
   assert noted["num_bytes"] == len(text_of(other).encode())
   assert noted["vocab_size"] == {"text8": 27, "bytes": 256, "bpe": 300}[tokenizer]
+
+
+def ids_of(section):
+  """Ids and facts of every split, as they are built."""
+  found = [datasets.load(section, split) for split in SPLITS]
+  return [np.array(x._tokens) for x in found], [x.describe() for x in found]
+
+
+@pytest.mark.parametrize("split", ["passages", "ends"])
+@pytest.mark.parametrize("eos", [True, False])
+@pytest.mark.parametrize("tokenizer", ["characters", "text8", "bytes", "bpe"])
+def test_a_corpus_that_does_not_fit_gives_the_same_ids(
+  stories, tmp_path, monkeypatch, tokenizer, eos, split
+):
+  section = {
+    "name": "text", "path": str(stories), "length": 50, "held_out": 0.3, "eos": eos,
+    "tokenizer": tokenizer, "vocab_size": 300, "split": split,
+  }  # fmt: skip
+  whole, pieces = (section | {"data_dir": str(tmp_path / k)} for k in "ab")
+  datasets.prepare(**whole)
+  monkeypatch.setattr(corpora, "BLOCK", 50)
+  monkeypatch.setattr(windows, "MOST", 120)
+  monkeypatch.setattr(windows, "NEAR", 60)
+  datasets.prepare(**pieces)
+  (one, facts), (other, same_facts) = ids_of(whole), ids_of(pieces)
+  assert all((a == b).all() for a, b in zip(one, other, strict=True))
+  assert facts == same_facts
+
+
+def test_building_takes_little_memory_however_long_the_text(tmp_path, monkeypatch):
+  lines = "the sun and the moon and the rain on the hill\n" * 20_000
+  (tmp_path / "one.txt").write_text(lines)
+  (tmp_path / "two.txt").write_text(lines * 3)  # 4 MB in all
+  section = {
+    "name": "text", "path": str(tmp_path), "tokenizer": "bytes",
+    "data_dir": str(tmp_path / "home"),
+  }  # fmt: skip
+  monkeypatch.setattr(corpora, "BLOCK", 1 << 14)
+  monkeypatch.setattr(windows, "MOST", 1 << 14)
+  monkeypatch.setattr(building, "CHUNK", 1 << 14)
+  tracemalloc.start()
+  try:
+    datasets.prepare(**section | {"split": "ends"})
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+  finally:
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+  ("text", "end"),
+  [("one two  three\n\nfour", 3), ("a 1 b\n", 3), ("abc", 3), ("\u043e 1", 1)],
+)
+def test_a_run_is_cut_before_a_single_space_between_words(text, end):
+  assert windows._find_cut(text) == end
 
 
 def test_a_tokenizer_of_another_data_set_can_be_given_by_its_file(section, tmp_path):
