@@ -68,6 +68,14 @@ def sort_slots(slots: Slots, end: Int[Array, "b g m"]) -> Slots:
   return slots._replace(order=jnp.argsort(-carried_end, axis=-1).astype(jnp.int32))
 
 
+def number_keys(slots: Slots, chunk: int) -> Int[Array, "b g c k"]:
+  """The numbers of each chunk's keys: those carried, -1 for none, then its own."""
+  carried = _ordered(slots)
+  own = jnp.arange(carried.shape[2] * chunk, dtype=jnp.int32).reshape(-1, chunk)
+  own = jnp.broadcast_to(own, (*carried.shape[:3], chunk))
+  return jnp.concatenate([carried, own], axis=-1)
+
+
 def _take(
   x: Num[Array, "b g m *d"], index: Int[Array, "b g c w"]
 ) -> Num[Array, "b g c w *d"]:
@@ -88,10 +96,10 @@ def gather_keys(
   """
   c = slots.carried.shape[2]
   own = x.reshape(*x.shape[:2], c, -1, *x.shape[3:])
-  return jnp.concatenate([_take(x, ordered(slots)), own], axis=3)
+  return jnp.concatenate([_take(x, _ordered(slots)), own], axis=3)
 
 
-def ordered(slots: Slots) -> Int[Array, "b g c w"]:
+def _ordered(slots: Slots) -> Int[Array, "b g c w"]:
   """The carried keys as they lie in a tile."""
   if slots.order is None:
     return slots.carried
@@ -121,7 +129,7 @@ def _scatter_add(
   tail = cotangent.shape[4:]
   own = cotangent[:, :, :, w:].reshape(b, g, -1, *tail)
   carried = cotangent[:, :, :, :w].reshape(b, g, -1, *tail)
-  index = ordered(slots).reshape(b, g, -1)
+  index = _ordered(slots).reshape(b, g, -1)
   return _add_rows(own, jnp.where(index < 0, own.shape[2], index), carried)
 
 

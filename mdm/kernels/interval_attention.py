@@ -20,7 +20,8 @@ from jaxtyping import Array, Float, Int
 
 from mdm.kernels.dispatch import choose_backend, choose_chunk, load_backend
 from mdm.kernels.intervals import Intervals
-from mdm.kernels.layout import chunk_tiles, unfold, whole_tiles
+from mdm.kernels.layout import chunk_pool, chunk_tiles, unfold, whole_tiles
+from mdm.kernels.pool import attend_pool
 from mdm.kernels.tiles import Saved, Tiles
 
 MAX_LENGTH = 2**31 - 2**16  # positions and padding fit int32
@@ -73,17 +74,22 @@ def interval_attention(
     chunk = None
   elif chunk is None:
     chunk = choose_chunk(n, width, backend)
+  scale = d**-0.5 if scale is None else scale
   if chunk is None or width is None:
     tiles = whole_tiles(query, key, value, bias, intervals, positions)
+    out, lse = attend_tiles(tiles, scale, backend)
+  elif backend == "xla":
+    pool = chunk_pool(query, key, value, bias, intervals, width=width, chunk=chunk)
+    out, lse = attend_pool(pool, scale, is_deterministic)
   else:
     tiles = chunk_tiles(
       *(query, key, value, bias, intervals),
       width=width,
       chunk=chunk,
-      is_sorted=backend in ("tpu", "gpu"),
+      is_sorted=backend != "reference",
       is_deterministic=is_deterministic,
     )
-  out, lse = attend_tiles(tiles, d**-0.5 if scale is None else scale, backend)
+    out, lse = attend_tiles(tiles, scale, backend)
   b, n, h, _ = query.shape
   return Attended(*(unfold(x, b, n, (h, key.shape[2])) for x in (out, lse)))
 

@@ -3,12 +3,21 @@
 Source: ours, see `chunks.py`.
 """
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mdm.kernels.chunks import assign_slots, gather_keys, ordered, sort_slots
+from mdm.kernels.chunks import (
+  Slots,
+  assign_slots,
+  gather_keys,
+  number_keys,
+  sort_slots,
+)
 from mdm.kernels.intervals import Intervals
-from mdm.kernels.tiles import Tiles
+from mdm.kernels.tiles import Pool, Tiles
 
 
 def whole_tiles(
@@ -32,6 +41,23 @@ def whole_tiles(
   return Tiles(_fold(query, g, n), key, value, bias, start, end, positions)
 
 
+class Chunks(NamedTuple):
+  """Arrays padded to whole chunks, and who is carried into each chunk.
+
+  `skip` first chunks have keys only.
+  """
+
+  query: Float[Array, "t r d"]
+  key: Float[Array, "b g m d"]
+  value: Float[Array, "b g m e"]
+  bias: Float[Array, "b g m"]
+  start: Int[Array, "b g m"]
+  end: Int[Array, "b g m"]
+  position: Int[Array, "t r"]
+  slots: Slots
+  skip: int
+
+
 def chunk_tiles(
   query: Float[Array, "b n h d"],
   key: Float[Array, "b m g d"],
@@ -45,36 +71,87 @@ def chunk_tiles(
   is_deterministic: bool,
 ) -> Tiles:
   """A tile for each chunk of queries and head of keys: keys carried, then its own."""
-  b, n, h, _ = query.shape
-  m, g = key.shape[1:3]
-  before, after = -(m - n) % chunk, -n % chunk  # positions count from -before
-  skip = (m - n + before) // chunk  # chunks of keys alone
-  own = chunk * skip + jnp.arange(n + after, dtype=jnp.int32)  # positions of rows
-
-  def pad(x: Shaped[Array, "#b #g m *d"]) -> Shaped[Array, "b g k *d"]:
-    """Whole chunks, for each head."""
-    x = jnp.pad(x, ((0, 0), (0, 0), (before, after), *[(0, 0)] * (x.ndim - 3)))
-    return jnp.broadcast_to(x, (b, g, *x.shape[2:]))
+  cut = _cut(query, key, value, bias, intervals, width, chunk)
+  slots = sort_slots(cut.slots, cut.end) if is_sorted else cut.slots
 
   def lay(x: Shaped[Array, "b g m *d"]) -> Shaped[Array, "t k *d"]:
     """Keys side by side."""
-    x = gather_keys(x, slots, is_deterministic)[:, :, skip:]
+    x = gather_keys(x, slots, is_deterministic)[:, :, cut.skip :]
     return x.reshape(-1, *x.shape[3:])
 
-  start, end = intervals
-  end = jnp.where(start < end, end + before, 0)
-  start, end = pad(start + before), pad(end)
-  slots = assign_slots(end, width, chunk)
-  if is_sorted:
-    slots = sort_slots(slots, end)
-  is_empty = jnp.pad(ordered(slots) < 0, ((0, 0),) * 3 + ((0, chunk),))
-  rows = jnp.pad(query, ((0, 0), (0, after), (0, 0), (0, 0)))
-  key, value, bias = (
-    lay(pad(x)) for x in (key.swapaxes(1, 2), value.swapaxes(1, 2), bias)
+  is_empty = number_keys(slots, chunk)[:, :, cut.skip :] < 0
+  end = jnp.where(is_empty.reshape(-1, is_empty.shape[-1]), 0, lay(cut.end))
+  key, value, bias, start = map(lay, (cut.key, cut.value, cut.bias, cut.start))
+  return Tiles(cut.query, key, value, bias, start, end, cut.position)
+
+
+def chunk_pool(
+  query: Float[Array, "b n h d"],
+  key: Float[Array, "b m g d"],
+  value: Float[Array, "b m g e"],
+  bias: Float[Array, "#b #g m"],
+  intervals: Intervals,
+  *,
+  width: int,
+  chunk: int,
+) -> Pool:
+  """The same tiles, with keys by number: nothing is gathered yet."""
+  cut = _cut(query, key, value, bias, intervals, width, chunk)
+  b, g, m, _ = cut.key.shape
+  number = number_keys(cut.slots, chunk)[:, :, cut.skip :]  # b g c k
+  first = m * jnp.arange(b * g, dtype=jnp.int32).reshape(b, g, 1, 1)  # of each head
+  number = jnp.where(number < 0, b * g * m, number + first)
+  key, value, bias, start, end = (
+    x.reshape(b * g * m, *x.shape[3:])
+    for x in (cut.key, cut.value, cut.bias, cut.start, cut.end)
   )
-  end = jnp.where(is_empty[:, :, skip:].reshape(-1, width + chunk), 0, lay(end))
-  own = jnp.tile(jnp.repeat(own, h // g).reshape(-1, chunk * h // g), (b * g, 1))
-  return Tiles(_fold(rows, g, chunk), key, value, bias, lay(start), end, own)
+  number = number.reshape(-1, number.shape[-1])
+  return Pool(cut.query, key, value, bias, start, end, cut.position, number)
+
+
+def _cut(
+  query: Float[Array, "b n h d"],
+  key: Float[Array, "b m g d"],
+  value: Float[Array, "b m g e"],
+  bias: Float[Array, "#b #g m"],
+  intervals: Intervals,
+  width: int,
+  chunk: int,
+) -> Chunks:
+  """Pads at both ends, so that queries and their own keys share their chunks."""
+  b, n, h, _ = query.shape
+  m, g = key.shape[1:3]
+  before, after = -(m - n) % chunk, -n % chunk  # positions count from -before
+  skip = (m - n + before) // chunk
+
+  def pad(x: Shaped[Array, "#b #g m *d"]) -> Shaped[Array, "#b #g k *d"]:
+    """Whole chunks."""
+    return jnp.pad(x, ((0, 0), (0, 0), (before, after), *[(0, 0)] * (x.ndim - 3)))
+
+  start, end = intervals
+  end = pad(jnp.where(start < end, end + before, 0))
+  slots = assign_slots(end, min(width, m), chunk)
+  key, value, bias, start, end, slots = jax.tree.map(
+    lambda x: jnp.broadcast_to(x, (b, g, *x.shape[2:])),
+    (
+      pad(key.swapaxes(1, 2)),
+      pad(value.swapaxes(1, 2)),
+      pad(bias),
+      pad(start + before),
+      end,
+      slots,
+    ),
+  )
+  rows = jnp.pad(query, ((0, 0), (0, after), (0, 0), (0, 0)))
+  position = chunk * skip + jnp.arange(n + after, dtype=jnp.int32)
+  position = jnp.repeat(position, h // g).reshape(-1, chunk * h // g)
+  return Chunks(
+    _fold(rows, g, chunk),
+    *(key, value, bias, start, end),
+    position=jnp.tile(position, (b * g, 1)),
+    slots=slots,
+    skip=skip,
+  )
 
 
 def _fold(query: Float[Array, "b n h d"], g: int, chunk: int) -> Float[Array, "t r d"]:

@@ -30,6 +30,19 @@ class Tiles(NamedTuple):
   position: Int[Array, "t r"]
 
 
+class Pool(NamedTuple):
+  """Tiles whose keys are rows, by number, of arrays they share; m is no row."""
+
+  query: Float[Array, "t r d"]
+  key: Float[Array, "m d"]
+  value: Float[Array, "m e"]
+  bias: Float[Array, "m"]
+  start: Int[Array, "m"]
+  end: Int[Array, "m"]
+  position: Int[Array, "t r"]
+  number: Int[Array, "t k"]
+
+
 class Saved(NamedTuple):
   """What the backward pass gets beside the tiles.
 

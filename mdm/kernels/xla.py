@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from mdm.kernels.tiles import Saved, TileGradients, Tiles
 
-SCORES = 2**18  # at once: about what a core's cache holds
+SCORES = 3 * 2**17  # at once: about what a core's cache holds
 ROWS = 128  # but no fewer rows, so that products are worth their while
 
 
@@ -27,7 +27,7 @@ def forward(
   def one_group(block: tuple[tuple, tuple]) -> tuple[jax.Array, jax.Array]:
     """All rows of a few tiles."""
     keys, rows = block
-    return jax.lax.map(lambda x: _forward_block(_tiles(keys, x), scale), rows)
+    return jax.lax.map(lambda x: forward_block(_tiles(keys, x), scale), rows)
 
   out, lse = jax.lax.map(one_group, (keys, rows))
   return _join(out, t, r), _join(lse, t, r)
@@ -43,7 +43,7 @@ def backward(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
 
     def one_block(total: tuple, rows: tuple) -> tuple[tuple, jax.Array]:
       """Some rows of a few tiles: adds to the keys' gradients."""
-      grads = _backward_block(_tiles(keys, rows), scale, Saved(*rows[2:]))
+      grads = backward_block(_tiles(keys, rows), scale, Saved(*rows[2:]))
       return tuple(map(jnp.add, total, grads[1:])), grads.query
 
     zeros = tuple(jnp.zeros(x.shape, jnp.float32) for x in keys[:3])
@@ -58,9 +58,10 @@ def backward(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
   return TileGradients(_join(query, t, r).astype(tiles.query.dtype), key, value, bias)
 
 
-def _forward_block(
+def forward_block(
   tiles: Tiles, scale: float
 ) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
+  """`forward` of a few rows of a few tiles at once."""
   score = jnp.einsum(
     "trd,tmd->trm", tiles.query, tiles.key, preferred_element_type=jnp.float32
   )
@@ -82,7 +83,8 @@ def _forward_block(
   return out, jnp.where(sees, highest + jnp.log(total), jnp.inf)
 
 
-def _backward_block(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
+def backward_block(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
+  """`backward` of a few rows of a few tiles at once, in float32."""
   query, key, value, d_out = (
     x.astype(jnp.float32) for x in (tiles.query, tiles.key, tiles.value, saved.d_out)
   )
@@ -115,8 +117,8 @@ def _cut(tiles: Tiles, more: tuple) -> tuple[tuple, tuple]:
   """
   t, r = tiles.position.shape
   m = tiles.key.shape[1]
-  rows = _even(r, max(ROWS, SCORES // m))
-  group = _even(t, SCORES // (rows * m))
+  rows = even_parts(r, max(ROWS, SCORES // m))
+  group = even_parts(t, SCORES // (rows * m))
 
   def cut_rows(x: Shaped[Array, "t r *d"]) -> Shaped[Array, "a i p q *d"]:
     """Pads and cuts."""
@@ -133,7 +135,7 @@ def _cut(tiles: Tiles, more: tuple) -> tuple[tuple, tuple]:
   return tuple(map(cut_keys, keys)), tuple(map(cut_rows, queries))
 
 
-def _even(count: int, most: int) -> int:
+def even_parts(count: int, most: int) -> int:
   """The size of parts, none above `most`: a divisor, unless all are far too small."""
   most = max(1, min(count, most))
   divisor = max(x for x in range(1, most + 1) if count % x == 0)

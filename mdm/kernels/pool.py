@@ -1,0 +1,114 @@
+"""Attention of chunks that gathers keys a few chunks at a time, in plain JAX.
+
+The gathered keys of all chunks would be (width + chunk) / chunk times as many as there
+are: with the small chunks that suit a CPU they would cost more time to write and to
+read than they save. So each step of a loop gathers for a few chunks, and going back
+adds their gradients where the keys came from.
+
+Source: ours, see `chunks.py`.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float, Int, Shaped
+
+from mdm.kernels import xla
+from mdm.kernels.tiles import Pool, Saved, Tiles
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def attend_pool(
+  pool: Pool, scale: float, is_deterministic: bool
+) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
+  """Results of all rows, and the logarithm of each row's sum, float32.
+
+  Args:
+    is_deterministic: gradients are added one tile at a time, whose keys all differ, so
+      that their order is fixed on any device.
+  """
+  blocks = _cut(pool, _group(pool))
+  out, lse = jax.lax.map(
+    lambda block: xla.forward_block(_gather(pool, *block), scale), blocks
+  )
+  t = pool.number.shape[0]
+  return out.reshape(-1, *out.shape[2:])[:t], lse.reshape(-1, lse.shape[2])[:t]
+
+
+def _attend_forward(
+  pool: Pool, scale: float, is_deterministic: bool
+) -> tuple[tuple[jax.Array, jax.Array], tuple[Pool, jax.Array, jax.Array]]:
+  out, lse = attend_pool(pool, scale, is_deterministic)
+  out, lse = checkpoint_name(out, "attention"), checkpoint_name(lse, "attention")
+  return (out, lse), (pool, out, lse)
+
+
+def _attend_backward(
+  scale: float,
+  is_deterministic: bool,
+  kept: tuple[Pool, jax.Array, jax.Array],
+  cotangents: tuple[jax.Array, jax.Array],
+) -> tuple[Pool]:
+  pool, out, lse = kept
+  d_out, d_lse = cotangents
+  delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - d_lse
+  group = 1 if is_deterministic else _group(pool)
+
+  def step(total: tuple, block: tuple) -> tuple[tuple, jax.Array]:
+    """Some tiles: adds the gradients of their keys to those of all."""
+    number, query, position, *saved = block
+    tiles = _gather(pool, number, query, position)
+    grads = xla.backward_block(tiles, scale, Saved(*saved))
+    return tuple(
+      x.at[number].add(y, mode="drop") for x, y in zip(total, grads[1:], strict=True)
+    ), grads.query.astype(query.dtype)
+
+  keys = (pool.key, pool.value, pool.bias)
+  total, query = jax.lax.scan(
+    step,
+    tuple(jnp.zeros(x.shape, jnp.float32) for x in keys),
+    _cut(pool, group, lse, d_out, delta),
+  )
+  key, value, bias = (x.astype(y.dtype) for x, y in zip(total, keys, strict=True))
+  query = query.reshape(-1, *query.shape[2:])[: pool.query.shape[0]]
+  none: Any = None  # JAX's word for the gradient of whole numbers
+  return (Pool(query, key, value, bias, none, none, none, none),)
+
+
+attend_pool.defvjp(_attend_forward, _attend_backward)
+
+
+def _group(pool: Pool) -> int:
+  """How many tiles go at once."""
+  t, keys = pool.number.shape
+  return xla.even_parts(t, xla.SCORES // (keys * pool.position.shape[1]))
+
+
+def _cut(pool: Pool, group: int, *more: Shaped[Array, "t *k"]) -> tuple[jax.Array, ...]:
+  """Groups of tiles: numbers, rows, and what else is given; padding has no keys."""
+  more_tiles = -pool.number.shape[0] % group
+
+  def cut(x: Shaped[Array, "t *k"], fill: int) -> Shaped[Array, "a p *k"]:
+    """Pads and cuts."""
+    x = jnp.pad(x, ((0, more_tiles), *[(0, 0)] * (x.ndim - 1)), constant_values=fill)
+    return x.reshape(-1, group, *x.shape[1:])
+
+  rows = (pool.query, pool.position, *more)
+  return cut(pool.number, pool.key.shape[0]), *(cut(x, 0) for x in rows)
+
+
+def _gather(
+  pool: Pool,
+  number: Int[Array, "p k"],
+  query: Float[Array, "p r d"],
+  position: Int[Array, "p r"],
+) -> Tiles:
+  """Tiles with their keys side by side; where there is none, one that is dead."""
+  key, value, bias, start, end = (
+    x.at[number].get(mode="fill", fill_value=0)
+    for x in (pool.key, pool.value, pool.bias, pool.start, pool.end)
+  )
+  return Tiles(query, key, value, bias, start, end, position)
