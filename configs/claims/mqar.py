@@ -1,6 +1,6 @@
 """Recall of eight pairs: dynamic masks beside four other mixers.
 
-  mdm claim configs/claims/mqar.py --workdir runs/claim_mqar   # ~20 min, 1 core
+  mdm claim configs/claims/mqar.py --workdir runs/claim_mqar   # ~16 min, 1 core
 
 Same network, seeds and data in every arm. DMA and window read 16 keys per query, two
 for each pair; dense and latent read all 64; NSA cannot be had for 16 and reads 56. Keys
@@ -42,7 +42,7 @@ def get_config():
     "title": "MQAR: dynamic masks recall more than a window of as many keys, and as "
     "much as dense attention.",
     "base": "configs/text/mqar_tiny.py",
-    "shared": ["train.steps=1200", "train.batch=32"],
+    "shared": ["train.steps=900", "train.batch=32"],
     "arms": {arm: [mixer(settings)] for arm, settings in MIXERS.items()},
     "compare": [["DMA", arm, number] for arm in ("window", "dense", "latent", "NSA")],
     "report": [

@@ -27,7 +27,7 @@ def get_config():
     "title": "MQAR with random fillers: a mask that does not know the question loses "
     "what dense attention keeps (a negative result for DMA, expected).",
     "base": "configs/text/mqar_tiny.py",
-    "shared": ["train.steps=1200", "train.batch=32"],
+    "shared": ["train.steps=900", "train.batch=32"],
     "arms": {
       f"{kind}_{fillers}": arm(kind, fillers == "random")
       for kind in KINDS

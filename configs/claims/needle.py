@@ -1,6 +1,6 @@
 """A needle at four times the training length: one pair, asked for once, anywhere.
 
-  mdm claim configs/claims/needle.py --workdir runs/claim_needle   # ~15 min, 1 core
+  mdm claim configs/claims/needle.py --workdir runs/claim_needle   # ~10 min, 1 core
 
 Trained at 64 tokens, asked at 64, 128 and 256, all distances equally likely. DMA and
 window read 8 keys at any length, dense attention all. At 4x a window of 8 can look back
