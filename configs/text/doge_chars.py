@@ -9,6 +9,11 @@ Doge blocks, windows of 256 characters of which each head keeps 64; it writes wi
 64 alone. Dense attention instead:
   --set "model.network.mixer={'name': 'mixers.dense.DenseAttention', 'heads': 4,
          'kv_heads': 2, 'qk_norm': True}"
+
+Not measured in full. After 200 steps of 8 rows, bits a character of 32 windows: 2.77
+(two seeds: 2.773, 2.770); one seed each: dense 2.283, the last 64 characters (mixer
+window.WindowAttention) 2.247, all 256 kept (window=256) 2.284. What costs here is the
+choice: as soon as a slope A leaves 0, nothing keeps the nearest characters in sight.
 """
 
 from mdm.training import config
