@@ -87,7 +87,7 @@ def _group(pool: Pool) -> int:
   return xla.even_parts(t, xla.SCORES // (keys * pool.position.shape[1]))
 
 
-def _cut(pool: Pool, group: int, *more: Shaped[Array, "t *k"]) -> tuple[jax.Array, ...]:
+def _cut(pool: Pool, group: int, *more: jax.Array) -> tuple[jax.Array, ...]:
   """Groups of tiles: numbers, rows, and what else is given; padding has no keys."""
   more_tiles = -pool.number.shape[0] % group
 
