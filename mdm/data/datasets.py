@@ -58,6 +58,11 @@ PAIRS = Family(
   "mdm.data.text.pairs",
   "mdm.data.text.settings:PairSettings",
 )
+HALVES = Family(
+  {"kjv_halves": "Bible verses in two halves, either to be asked for by the other"},
+  "mdm.data.text.halves",
+  "mdm.data.text.settings:HalvesSettings",
+)
 PIXELS = Family(
   {"cifar10": "CIFAR-10, 32 x 32 photographs as 3,072 pixel tokens (manual_dir)"},
   "mdm.data.pixels",
@@ -73,7 +78,7 @@ NEEDLE = Family(
   "mdm.data.needle",
   "mdm.data.needle:NeedleSettings",
 )
-FAMILIES = (WORDS, CORPORA, PAIRS, PIXELS, RECALL, NEEDLE)
+FAMILIES = (WORDS, CORPORA, PAIRS, HALVES, PIXELS, RECALL, NEEDLE)
 
 
 @runtime_checkable

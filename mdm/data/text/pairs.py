@@ -16,7 +16,7 @@ so that shapes are constant.
 
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,7 +122,7 @@ class Pairs:
     }
 
   def fetch(self, indices: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
-    """Tokens, prompt and valid of pairs."""
+    """Tokens, valid and, unless it is learned too, prompt of pairs."""
     first, middle, last = self._bounds[indices].T[:, :, None]  # b 1 each
     places = first + np.arange(self.settings.length)  # b n
     is_text = places < last
@@ -130,9 +130,10 @@ class Pairs:
     eos, pad = self.tokenizer.eos_id, self.tokenizer.pad_id
     fills = self.settings.fills_with_eos
     rest = eos if fills or pad is None else pad
+    given = {} if self.settings.learns_prompt else {"prompt": places < middle}
     return {
       "tokens": np.where(is_text, found, np.int32(rest or 0)),
-      "prompt": places < middle,
+      **given,
       "valid": is_text | fills,
     }
 
@@ -170,14 +171,29 @@ def read_pairs(path: pathlib.Path) -> Iterator[Pair]:
 
 
 def _make(settings: PairSettings, folder: pathlib.Path) -> storage.Built:
-  """Reads, splits and encodes pairs."""
-  pairs, documents = {}, []
-  for path in list_files(settings.path, SUFFIXES):
-    for pair in read_pairs(path):
-      pairs[pair.where] = pair
-      documents.append(Document(pair.where, pair.prompt, PUBLISHED.get(path.stem)))
-  if not pairs:
+  """Reads, splits and encodes the pairs of files."""
+  found = [
+    (pair, PUBLISHED.get(path.stem))
+    for path in list_files(settings.path, SUFFIXES)
+    for pair in read_pairs(path)
+  ]
+  if not found:
     raise ValueError(f"data.path = {settings.path!r} holds no pair; add some.")
+  return write_pairs(settings, folder, found)
+
+
+def write_pairs(
+  settings: PairSettings,
+  folder: pathlib.Path,
+  found: Sequence[tuple[Pair, str | None]],
+) -> storage.Built:
+  """Splits and encodes pairs, and writes them into a folder.
+
+  Args:
+    found: each pair, of a `where` of its own, and its publisher's split.
+  """
+  pairs = {pair.where: pair for pair, _ in found}
+  documents = [Document(pair.where, pair.prompt, split) for pair, split in found]
   parts = {
     split: [pairs[d.name] for d in found]
     for split, found in split_documents(

@@ -117,6 +117,7 @@ class PairSettings(TokenSettings):
     name: "pairs".
     fills_with_eos: whether the positions behind the answer hold EOS that counts as part
       of the answer, as in LLaDA; else one EOS ends it and the rest is padding.
+    learns_prompt: whether prompts are text like any other, to be learned as well.
   """
 
   BUILD_KEYS: ClassVar[tuple[str, ...]] = (
@@ -125,8 +126,41 @@ class PairSettings(TokenSettings):
 
   name: str = "pairs"
   fills_with_eos: bool = True
+  learns_prompt: bool = False
 
   @property
   def needs_eos(self) -> bool:
     """Whether the tokenizer must have an id that ends a text."""
     return True
+
+
+@dataclasses.dataclass(frozen=True)
+class HalvesSettings(PairSettings):
+  """Bible verses, each cut in two: the first half is the prompt, the rest its answer.
+
+  Attributes:
+    name: "kjv_halves".
+    count: verses, held-out ones included.
+    manual_dir: a folder with kjv.txt, None for Debian's command `bible`.
+  """
+
+  BUILD_KEYS: ClassVar[tuple[str, ...]] = (
+    "tokenizer", "vocab_size", "held_out", "seed", "length", "count", "manual_dir",
+  )  # fmt: skip
+
+  name: str = "kjv_halves"
+  tokenizer: str = "text8"
+  length: int = 64
+  count: int = 256
+  fills_with_eos: bool = False
+  learns_prompt: bool = True
+  manual_dir: str | None = None
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for values out of range."""
+    super().__post_init__()
+    if self.count < 4 or self.length < 16:
+      raise ValueError(
+        f"data.count = {self.count} must be 4 verses or more, data.length = "
+        f"{self.length} 16 tokens or more."
+      )
