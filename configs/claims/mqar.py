@@ -5,7 +5,8 @@
 Same network, seeds and data in every arm. DMA and windows read 16 keys per query, two
 for each pair; dense and latent read all 64; NSA cannot be had for 16 and reads 56. Keys
 and bytes of cache are counted and printed beside the accuracy. No mixer knows positions
-but one window: without them a window learns next to nothing in so few steps.
+but one window: without them a window learns next to nothing in so few steps. The recipe
+was chosen by looking at DMA, on seeds 0 and 1, so the claim is made on others.
 """
 
 SHAPE = {"heads": 2, "kv_heads": 1, "positions": "none"}
@@ -59,4 +60,5 @@ def get_config():
       "recall/cache_bytes_per_token",
     ],
     "seeds": 3,
+    "first_seed": 10,
   }

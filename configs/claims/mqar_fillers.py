@@ -40,4 +40,5 @@ def get_config():
     ],
     "report": [number, "recall/exact", "recall/keys_per_query"],
     "seeds": 3,
+    "first_seed": 10,
   }

@@ -33,4 +33,5 @@ def get_config():
     ],
     "report": [number, "recall/keys_per_query", "recall/cache_bytes_per_token"],
     "seeds": 3,
+    "first_seed": 10,
   }

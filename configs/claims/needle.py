@@ -40,4 +40,5 @@ def get_config():
       *(f"needle/cache_bytes_per_token{suffix}" for suffix in LENGTHS),
     ],
     "seeds": 3,
+    "first_seed": 10,
   }

@@ -37,6 +37,7 @@ class Claim:
     report: numbers to print, for every arm that has them.
     shared: overrides for every arm.
     seeds: how often each arm is trained.
+    first_seed: of them; above 0 where the recipe was chosen on the seeds before.
   """
 
   title: str
@@ -46,6 +47,7 @@ class Claim:
   report: Sequence[str]
   shared: Sequence[str] = ()
   seeds: int = 3
+  first_seed: int = 0
 
   def __post_init__(self) -> None:
     for first, second, *_ in self.compare:
@@ -98,7 +100,7 @@ def run_claim(
     say: told what is done next.
   """
   results: dict[str, list[Numbers]] = {arm: [] for arm in claim.arms}
-  for seed in range(seeds or claim.seeds):
+  for seed in range(claim.first_seed, claim.first_seed + (seeds or claim.seeds)):
     for arm, settings in claim.arms.items():
       cfg = config.load(
         claim.base, [*claim.shared, *settings, *overrides, f"seed={seed}"]

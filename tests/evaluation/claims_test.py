@@ -44,6 +44,14 @@ def test_every_arm_is_trained_with_every_seed_once(tmp_path):
   assert [r["words/accuracy"] for r in results["B"]] == pytest.approx([0.5, 0.51, 0.52])
 
 
+def test_seeds_begin_where_the_claim_says(tmp_path):
+  log = []
+  claim = _claim(tmp_path, first_seed=10, seeds=2)
+  claims.run_claim(claim, tmp_path, _trainer(log), say=lambda _: None)
+  assert sorted(log) == [(s, k) for s in (3, 5) for k in (10, 11)]
+  assert (tmp_path / "A-10" / "numbers.json").exists()
+
+
 def test_what_is_done_is_not_trained_again(tmp_path):
   claim, log = _claim(tmp_path), []
   first = claims.run_claim(claim, tmp_path, _trainer(log), say=lambda _: None)
