@@ -21,7 +21,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-MAX_LENGTH = 2**31 - 2**16  # positions and what pads them fit int32
+from mdm.kernels.dispatch import target_platform
+from mdm.kernels.intervals import check_length, check_segments
+
 _DEAD = -(2**31)  # sorts below every score
 _ROWS = 16  # rows counted at once
 
@@ -64,12 +66,15 @@ def eviction_times(
       Changes no result.
 
   Raises:
-    ValueError: a width or chunk below 1, or more positions than int32 holds.
+    ValueError: a width or chunk below 1, more positions than int32 holds, or a segment
+      in several pieces, where that is known already.
   """
   b, g, n = score.shape
   _check(n, width, chunk)
   if is_parallel is None:
-    is_parallel = jax.default_backend() != "cpu"
+    is_parallel = target_platform() != "cpu"
+  if segments is not None:
+    check_segments(segments)
   width, chunk = min(width, n), -(-min(chunk, n) // _ROWS) * _ROWS
   live = jnp.ones((b, n), bool) if valid is None else valid
   run, stop = _runs(jnp.zeros((b, n), jnp.int32) if segments is None else segments)
@@ -101,10 +106,7 @@ def _check(n: int, width: int, chunk: int) -> None:
     raise ValueError(f"width = {width} lets a query keep nothing; give at least 1.")
   if chunk < 1:
     raise ValueError(f"chunk = {chunk} decides nothing; give at least 1.")
-  if n > MAX_LENGTH:
-    raise ValueError(
-      f"{n} positions do not fit int32; shard the sequence, at most {MAX_LENGTH} each."
-    )
+  check_length(n)
 
 
 def _sortable(

@@ -19,12 +19,10 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from mdm.kernels.dispatch import choose_backend, choose_chunk, load_backend
-from mdm.kernels.intervals import Intervals
+from mdm.kernels.intervals import Intervals, check_length
 from mdm.kernels.layout import chunk_pool, chunk_tiles, unfold, whole_tiles
 from mdm.kernels.pool import attend_pool
 from mdm.kernels.tiles import Saved, Tiles
-
-MAX_LENGTH = 2**31 - 2**16  # positions and padding fit int32
 
 
 class Attended(NamedTuple):
@@ -56,15 +54,17 @@ def interval_attention(
     bias: added to a key's scores, float32, with gradient.
     positions: of the queries, rising; None: they are the last n of the m positions.
     scale: of the products; None for d^-1/2.
-    width: a promise: no query sees more than `width` keys, none later than itself.
-      None for any mask, at the cost of n m.
-    chunk: queries that share their gathered keys; None for the best here.
+    width: a promise that is not checked: no query sees a later key, and at no position
+      i do more than `width` keys up to it have i < end. None for any mask, at the cost
+      of n m; so are `positions`.
+    chunk: queries that share their gathered keys, a divisor of n; None for the best
+      here, or none where dense attention is no slower. Changes no result.
     backend: "reference", "xla", "tpu", "gpu", or "auto" for the fastest here.
-    is_deterministic: sums gradients in a fixed order.
+    is_deterministic: sums gradients in a fixed order on any device.
 
   Raises:
-    ValueError: heads that do not divide, width or chunk out of range, a backend that
-      is not on this machine.
+    ValueError: heads that do not divide, a width or chunk out of range, more positions
+      than int32 holds, a backend that is not on this machine.
   """
   backend = choose_backend(backend)
   _check(query, key, width, chunk)
@@ -73,7 +73,7 @@ def interval_attention(
   if width is None or positions is not None:
     chunk = None
   elif chunk is None:
-    chunk = choose_chunk(n, width, backend)
+    chunk = choose_chunk(n, width, backend, key.shape[1])
   scale = d**-0.5 if scale is None else scale
   if chunk is None or width is None:
     tiles = whole_tiles(query, key, value, bias, intervals, positions)
@@ -114,11 +114,7 @@ def _check(
     raise ValueError(
       f"chunk = {chunk} does not divide {n} queries; give a divisor, or None."
     )
-  if max(n, m) > MAX_LENGTH:
-    raise ValueError(
-      f"{max(n, m)} positions do not fit int32; shard the sequence into less than "
-      f"{MAX_LENGTH} each."
-    )
+  check_length(max(n, m))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

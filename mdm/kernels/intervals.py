@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+MAX_LENGTH = 2**31 - 2**16  # positions, and what pads them, fit int32
+
 
 class Intervals(NamedTuple):
   """The first query position that sees each key, and the first that no longer does."""
@@ -91,6 +93,15 @@ def dense_mask(
   """True where the query at `position` sees the key: the whole mask, for reading."""
   start, end = (x[:, :, None] for x in intervals)  # b g 1 m
   return (start <= position[:, None]) & (position[:, None] < end)
+
+
+def check_length(length: int) -> None:
+  """Raises ValueError where positions do not fit int32."""
+  if length > MAX_LENGTH:
+    raise ValueError(
+      f"{length} positions do not fit int32; shard the sequence into pieces of at most "
+      f"{MAX_LENGTH}."
+    )
 
 
 def check_segments(segments: Int[Array, "b m"]) -> None:

@@ -84,7 +84,7 @@ attend_pool.defvjp(_attend_forward, _attend_backward)
 def _group(pool: Pool) -> int:
   """How many tiles go at once."""
   t, keys = pool.number.shape
-  return xla.even_parts(t, xla.SCORES // (keys * pool.position.shape[1]))
+  return xla.even_parts(t, xla.most_scores() // (keys * pool.position.shape[1]))
 
 
 def _cut(pool: Pool, group: int, *more: jax.Array) -> tuple[jax.Array, ...]:

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from mdm.kernels.dispatch import target_platform
 from mdm.kernels.tiles import Saved, TileGradients, Tiles
 
-SCORES = 3 * 2**17  # at once: about what a core's cache holds
+SCORES = {"cpu": 3 * 2**17}  # at once: about what a core's cache holds
+MORE_SCORES = 2**25  # on other devices, which want larger programs
 ROWS = 128  # but no fewer rows, so that products are worth their while
 
 
@@ -103,6 +105,11 @@ def backward_block(tiles: Tiles, scale: float, saved: Saved) -> TileGradients:
   )
 
 
+def most_scores() -> int:
+  """How many scores a step computes, at most, unless a single tile has more."""
+  return SCORES.get(target_platform(), MORE_SCORES)
+
+
 def _tiles(keys: tuple, rows: tuple) -> Tiles:
   """Some rows of some tiles."""
   key, value, bias, start, end = keys
@@ -117,8 +124,8 @@ def _cut(tiles: Tiles, more: tuple) -> tuple[tuple, tuple]:
   """
   t, r = tiles.position.shape
   m = tiles.key.shape[1]
-  rows = even_parts(r, max(ROWS, SCORES // m))
-  group = even_parts(t, SCORES // (rows * m))
+  rows = even_parts(r, max(ROWS, most_scores() // m))
+  group = even_parts(t, most_scores() // (rows * m))
 
   def cut_rows(x: Shaped[Array, "t r *d"]) -> Shaped[Array, "a i p q *d"]:
     """Pads and cuts."""
