@@ -54,6 +54,14 @@ CAUSAL = {
   "method": {},
   "model": {"network": TIMELESS["model"]["network"] | {"is_causal": True}},
 }
+RECALL = {
+  "method": {},
+  "model": {
+    "network": {"name": "zoology.Zoology", "vocab_size": 39, "width": 16, "depth": 1,
+                "embed_dropout": 0.0,
+                "mixer": {"name": "mixers.dense.DenseAttention", "heads": 2}},
+  },
+}  # fmt: skip
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -63,6 +71,7 @@ SMALL = {
   "diffusion.mdlm": TEXT,
   "diffusion.genmd4": TEXT,
   "text.causal_lm": CAUSAL,
+  "text.recall": RECALL,
 }
 BASES = ["diffusion.mask_diffusion"]  # what methods share, none itself
 METHODS = sorted(SMALL)
@@ -85,6 +94,8 @@ def reader_batch(step, batch, canvas=6, size=(16, 32)):
     "image": rng.integers(0, 256, (batch, *size, 1)).astype(np.uint8),
     "tokens": tokens.astype(np.int32),
     "valid": place <= length[:, None],
+    "places": rng.integers(0, canvas, (batch, 2)).astype(np.int32),  # of questions
+    "answers": rng.integers(0, 39, (batch, 2)).astype(np.int32),
     "index": (np.arange(batch) + step * batch).astype(np.int32),
     "weight": np.ones(batch, np.float32),
   }
