@@ -19,7 +19,7 @@ GAP, SIDE = 4, 96  # pixels between images, and of a small image's height at lea
 COLUMNS = 12  # passes beside one another
 
 Pixels = UInt8[np.ndarray, "y x c"]
-Passes = Int[np.ndarray, "s y x c"]
+Passes = Int[np.ndarray, "_ y x c"]
 
 
 def draw_grid(images: Sequence[Pixels], columns: int | None = None) -> Image.Image:
@@ -93,7 +93,7 @@ def save_image_plot(stories: Sequence[Passes], path: str | Path) -> None:
   _save(path, [draw_grid(cells, len(columns))])
 
 
-def show_hidden(passes: Passes) -> UInt8[np.ndarray, "s y x c"]:
+def show_hidden(passes: Passes) -> UInt8[np.ndarray, "_ y x c"]:
   """Values to look at, hidden ones in middle grey."""
   return np.where(passes > 255, HIDDEN, passes).astype(np.uint8)
 

@@ -55,7 +55,7 @@ def test_a_card_takes_the_benchmark_as_it_was_written(tiny, words, tmp_path):
     (("--decoders", ""), "no decoder is named"),
     (("--steps", "0"), "--steps 0 must be positive"),
     (("--peers", "tesract"), "did you mean 'tesseract'"),
-    (("--rounds", "-1"), "rounds = -1"),
+    (("--rounds", "-1"), "--rounds -1 must be 1 or more"),
     (("--data", "iiit5"), "known: rendered_words"),
   ],
 )
