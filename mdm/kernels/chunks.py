@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from mdm.kernels.eviction import match_places
+from mdm.kernels.eviction import Own, best_before, match_places
 
 
 class Slots(NamedTuple):
@@ -62,8 +62,24 @@ def assign_slots(end: Int[Array, "b g m"], width: int, chunk: int) -> Slots:
   return Slots(jnp.moveaxis(carried, 0, 2))
 
 
+def assign_sorted(end: Int[Array, "b g m"], width: int, chunk: int) -> Slots:
+  """`assign_slots` with the keys that leave last first, so that those seen are a run.
+
+  All chunks at once: who is still seen has left later than all who are not, so the
+  carried keys are among the `width` that leave last, as the best keys are in
+  `eviction.py`. Keys do not stay in one slot.
+  """
+  b, g, m = end.shape
+  position = jnp.arange(m, dtype=jnp.int32).reshape(-1, 1, 1, chunk)
+  own_end = jnp.moveaxis(end.reshape(b, g, -1, chunk), 2, 0)  # c b g r
+  position = jnp.broadcast_to(position, own_end.shape)
+  kept = best_before(Own(own_end, position, jnp.zeros_like(position)), width)
+  carried = jnp.where(kept.score > position[..., :1], kept.position, -1)
+  return Slots(jnp.moveaxis(carried, 0, 2))
+
+
 def sort_slots(slots: Slots, end: Int[Array, "b g m"]) -> Slots:
-  """Puts the carried keys that leave last first, so that those still seen are a run."""
+  """Puts the carried keys that leave last first in tiles; slots stay as they are."""
   carried_end = jnp.where(slots.carried < 0, 0, _take(end, slots.carried))
   return slots._replace(order=jnp.argsort(-carried_end, axis=-1).astype(jnp.int32))
 

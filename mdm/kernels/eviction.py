@@ -51,7 +51,7 @@ def eviction_times(
   *,
   valid: Bool[Array, "b n"] | None = None,
   segments: Int[Array, "b n"] | None = None,
-  chunk: int = 128,
+  chunk: int | None = None,
   is_parallel: bool | None = None,
 ) -> Int[Array, "b g n"]:
   """The first query position at which each key is no longer kept; n for never.
@@ -61,7 +61,7 @@ def eviction_times(
     width: how many keys a query keeps, at most.
     valid: False for padding, which is never kept: its time is its position.
     segments: runs of equal numbers; keys compete and are kept inside their run only.
-    chunk: positions decided at once; changes no result.
+    chunk: positions decided at once; None for the fastest. Changes no result.
     is_parallel: all chunks at once, else one after the other; None for the faster here.
       Changes no result.
 
@@ -70,9 +70,11 @@ def eviction_times(
       in several pieces, where that is known already.
   """
   b, g, n = score.shape
-  _check(n, width, chunk)
   if is_parallel is None:
     is_parallel = target_platform() != "cpu"
+  if chunk is None:  # joining the best of chunks costs more than comparing in them
+    chunk = min(max(width, 128), 1024) if is_parallel else 128
+  _check(n, width, chunk)
   if segments is not None:
     check_segments(segments)
   width, chunk = min(width, n), -(-min(chunk, n) // _ROWS) * _ROWS
@@ -162,11 +164,16 @@ def _decide_in_turn(own: Own, width: int) -> tuple[jax.Array, jax.Array]:
 
 def _decide_at_once(own: Own, width: int) -> tuple[jax.Array, jax.Array]:
   """Who leaves and when, [c b g w+r], in all chunks at the same time."""
-  _, b, g, chunk = own.score.shape
+  kept = best_before(own, width)
+  return _name(kept, own, _leave(kept, own, width)[0])
+
+
+def best_before(own: Own, width: int) -> Kept:
+  """The best keys of all chunks before each one, best first, of the run just before."""
   last = own.run[..., -1:]
-  score = jnp.where(own.run == last, own.score, _DEAD)
-  more = (*[(0, 0)] * 3, (0, max(width - chunk, 0)))
-  score = jnp.pad(jnp.flip(score, -1), more, constant_values=_DEAD)
+  more = (*[(0, 0)] * 3, (0, max(width - own.score.shape[-1], 0)))
+  score = jnp.flip(jnp.where(own.run == last, own.score, _DEAD), -1)
+  score = jnp.pad(score, more, constant_values=_DEAD)
   best = _best(score, jnp.pad(jnp.flip(own.position, -1), more), width)
 
   def join(left: tuple, right: tuple) -> tuple:
@@ -176,18 +183,14 @@ def _decide_at_once(own: Own, width: int) -> tuple[jax.Array, jax.Array]:
     both = _best(_join(right[0], score), _join(right[1], position), width)
     return (*both, right[2])
 
-  score, position, run = jax.lax.associative_scan(join, (*best, last))
   score, position, run = (
-    jnp.concatenate([first, x[:-1]])
-    for first, x in (
-      (jnp.full((1, b, g, width), _DEAD), score),
-      (jnp.zeros((1, b, g, width), jnp.int32), position),
-      (own.run[:1, ..., :1], run),
+    jnp.concatenate([jnp.full_like(x[:1], fill), x[:-1]])
+    for x, fill in zip(
+      jax.lax.associative_scan(join, (*best, last)), (_DEAD, 0, 0), strict=True
     )
   )
   beaten = jnp.broadcast_to(jnp.arange(width, dtype=jnp.int32), score.shape)
-  kept = Kept(score, position, beaten, run)
-  return _name(kept, own, _leave(kept, own, width)[0])
+  return Kept(score, position, beaten, run)
 
 
 def _best(

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
+from mdm.kernels import split
 from mdm.kernels.dispatch import choose_backend, choose_chunk, load_backend
 from mdm.kernels.intervals import Intervals, check_length
 from mdm.kernels.layout import chunk_pool, chunk_tiles, unfold, whole_tiles
@@ -81,6 +82,7 @@ def interval_attention(
   elif backend == "xla":
     pool = chunk_pool(query, key, value, bias, intervals, width=width, chunk=chunk)
     out, lse = attend_pool(pool, scale, is_deterministic)
+    out, lse = (x.reshape(-1, *x.shape[2:]) for x in (out, lse))
   else:
     tiles = chunk_tiles(
       *(query, key, value, bias, intervals),
@@ -122,13 +124,13 @@ def attend_tiles(
   tiles: Tiles, scale: float, backend: str
 ) -> tuple[Float[Array, "t r e"], Float[Array, "t r"]]:
   """`forward` of a backend, with its `backward` as derivative."""
-  return load_backend(backend).forward(tiles, scale)
+  return split.over_mesh(lambda x: load_backend(backend).forward(x, scale), tiles)
 
 
 def _attend_forward(
   tiles: Tiles, scale: float, backend: str
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[Tiles, jax.Array, jax.Array]]:
-  out, lse = load_backend(backend).forward(tiles, scale)
+  out, lse = attend_tiles(tiles, scale, backend)
   out, lse = checkpoint_name(out, "attention"), checkpoint_name(lse, "attention")
   return (out, lse), (tiles, out, lse)
 
@@ -142,7 +144,10 @@ def _attend_backward(
   tiles, out, lse = kept
   d_out, d_lse = cotangents
   delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - d_lse
-  grads = load_backend(backend).backward(tiles, scale, Saved(lse, d_out, delta))
+  grads = split.over_mesh(
+    lambda x: load_backend(backend).backward(x[0], scale, x[1]),
+    (tiles, Saved(lse, d_out, delta)),
+  )
   none: Any = None  # JAX's word for the gradient of positions
   query, key, value, bias = grads
   return (Tiles(query, key, value, bias, none, none, none),)

@@ -3,6 +3,7 @@
 Source: ours, see `chunks.py`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from mdm.kernels.chunks import (
   Slots,
   assign_slots,
+  assign_sorted,
   gather_keys,
   number_keys,
   sort_slots,
@@ -70,9 +72,18 @@ def chunk_tiles(
   is_sorted: bool,
   is_deterministic: bool,
 ) -> Tiles:
-  """A tile for each chunk of queries and head of keys: keys carried, then its own."""
-  cut = _cut(query, key, value, bias, intervals, width, chunk)
-  slots = sort_slots(cut.slots, cut.end) if is_sorted else cut.slots
+  """A tile for each chunk of queries and head of keys: keys carried, then its own.
+
+  Args:
+    is_sorted: puts carried keys that leave last first.
+    is_deterministic: gradients of keys are summed in a fixed order.
+  """
+  at_once = is_sorted and not is_deterministic
+  assign = assign_sorted if at_once else assign_slots
+  cut = _cut(query, key, value, bias, intervals, assign, width, chunk)
+  slots = cut.slots
+  if is_sorted and not at_once:
+    slots = sort_slots(slots, cut.end)
 
   def lay(x: Shaped[Array, "b g m *d"]) -> Shaped[Array, "t k *d"]:
     """Keys side by side."""
@@ -96,17 +107,16 @@ def chunk_pool(
   chunk: int,
 ) -> Pool:
   """The same tiles, with keys by number: nothing is gathered yet."""
-  cut = _cut(query, key, value, bias, intervals, width, chunk)
-  b, g, m, _ = cut.key.shape
+  cut = _cut(query, key, value, bias, intervals, assign_slots, width, chunk)
+  p, m = cut.key.shape[0] * cut.key.shape[1], cut.key.shape[2]
   number = number_keys(cut.slots, chunk)[:, :, cut.skip :]  # b g c k
-  first = m * jnp.arange(b * g, dtype=jnp.int32).reshape(b, g, 1, 1)  # of each head
-  number = jnp.where(number < 0, b * g * m, number + first)
-  key, value, bias, start, end = (
-    x.reshape(b * g * m, *x.shape[3:])
-    for x in (cut.key, cut.value, cut.bias, cut.start, cut.end)
+  number = jnp.where(number < 0, m, number)
+  query, position = (x.reshape(p, -1, *x.shape[1:]) for x in (cut.query, cut.position))
+  key, value, bias, start, end, number = (
+    x.reshape(p, *x.shape[2:])
+    for x in (cut.key, cut.value, cut.bias, cut.start, cut.end, number)
   )
-  number = number.reshape(-1, number.shape[-1])
-  return Pool(cut.query, key, value, bias, start, end, cut.position, number)
+  return Pool(query, key, value, bias, start, end, position, number)
 
 
 def _cut(
@@ -115,6 +125,7 @@ def _cut(
   value: Float[Array, "b m g e"],
   bias: Float[Array, "#b #g m"],
   intervals: Intervals,
+  assign: Callable[[Int[Array, "b g m"], int, int], Slots],
   width: int,
   chunk: int,
 ) -> Chunks:
@@ -130,7 +141,7 @@ def _cut(
 
   start, end = intervals
   end = pad(jnp.where(start < end, end + before, 0))
-  slots = assign_slots(end, min(width, m), chunk)
+  slots = assign(end, min(width, m), chunk)
   key, value, bias, start, end, slots = jax.tree.map(
     lambda x: jnp.broadcast_to(x, (b, g, *x.shape[2:])),
     (

@@ -31,16 +31,19 @@ class Tiles(NamedTuple):
 
 
 class Pool(NamedTuple):
-  """Tiles whose keys are rows, by number, of arrays they share; m is no row."""
+  """Tiles whose keys are rows, by number, of arrays they share; number m is no row.
 
-  query: Float[Array, "t r d"]
-  key: Float[Array, "m d"]
-  value: Float[Array, "m e"]
-  bias: Float[Array, "m"]
-  start: Int[Array, "m"]
-  end: Int[Array, "m"]
-  position: Int[Array, "t r"]
-  number: Int[Array, "t k"]
+  p heads share nothing with each other; without that axis, there is one.
+  """
+
+  query: Float[Array, "*p t r d"]
+  key: Float[Array, "*p m d"]
+  value: Float[Array, "*p m e"]
+  bias: Float[Array, "*p m"]
+  start: Int[Array, "*p m"]
+  end: Int[Array, "*p m"]
+  position: Int[Array, "*p t r"]
+  number: Int[Array, "*p t k"]
 
 
 class Saved(NamedTuple):

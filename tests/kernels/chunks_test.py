@@ -8,6 +8,7 @@ import pytest
 from mdm.kernels.chunks import (
   Slots,
   assign_slots,
+  assign_sorted,
   gather_keys,
   number_keys,
   sort_slots,
@@ -53,8 +54,13 @@ def test_a_window_carries_its_last_keys():
   assert (np.sort(carried[0, 0])[:, 0] == -1).all()
 
 
-def test_sorted_slots_have_the_keys_that_leave_last_first():
-  numbers = np.asarray(number_keys(sort_slots(SLOTS, END), C))[..., :W]
+@pytest.mark.parametrize(
+  "slots",
+  [sort_slots(SLOTS, END), jax.jit(assign_sorted, static_argnums=(1, 2))(END, W, C)],
+  ids=["sorted", "at once"],
+)
+def test_sorted_slots_have_the_keys_that_leave_last_first(slots):
+  numbers = np.asarray(number_keys(slots, C))[..., :W]
   end = np.take_along_axis(np.asarray(END), np.maximum(numbers, 0).reshape(2, 3, -1), 2)
   end = np.where(numbers < 0, 0, end.reshape(numbers.shape))
   assert (np.diff(end, axis=-1) <= 0).all()
