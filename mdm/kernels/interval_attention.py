@@ -69,31 +69,26 @@ def interval_attention(
   """
   backend = choose_backend(backend)
   _check(query, key, width, chunk)
-  n, d = query.shape[1], query.shape[3]
-  bias = jnp.zeros((1, 1, key.shape[1])) if bias is None else bias.astype(jnp.float32)
+  b, n, h, d = query.shape
+  m, g = key.shape[1:3]
+  scale = d**-0.5 if scale is None else scale
+  bias = jnp.zeros((1, 1, m)) if bias is None else bias.astype(jnp.float32)
+  arrays = (query, key, value, bias, intervals)
   if width is None or positions is not None:
     chunk = None
   elif chunk is None:
-    chunk = choose_chunk(n, width, backend, key.shape[1])
-  scale = d**-0.5 if scale is None else scale
+    chunk = choose_chunk(n, width, backend, m)
   if chunk is None or width is None:
-    tiles = whole_tiles(query, key, value, bias, intervals, positions)
-    out, lse = attend_tiles(tiles, scale, backend)
+    out, lse = attend_tiles(whole_tiles(*arrays, positions), scale, backend)
   elif backend == "xla":
-    pool = chunk_pool(query, key, value, bias, intervals, width=width, chunk=chunk)
+    pool = chunk_pool(*arrays, width=width, chunk=chunk)
     out, lse = attend_pool(pool, scale, is_deterministic)
     out, lse = (x.reshape(-1, *x.shape[2:]) for x in (out, lse))
   else:
-    tiles = chunk_tiles(
-      *(query, key, value, bias, intervals),
-      width=width,
-      chunk=chunk,
-      is_sorted=backend != "reference",
-      is_deterministic=is_deterministic,
-    )
+    order = dict(is_sorted=backend != "reference", is_deterministic=is_deterministic)
+    tiles = chunk_tiles(*arrays, width=width, chunk=chunk, **order)
     out, lse = attend_tiles(tiles, scale, backend)
-  b, n, h, _ = query.shape
-  return Attended(*(unfold(x, b, n, (h, key.shape[2])) for x in (out, lse)))
+  return Attended(*(unfold(x, b, n, (h, g)) for x in (out, lse)))
 
 
 def _check(
