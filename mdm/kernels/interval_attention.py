@@ -85,8 +85,13 @@ def interval_attention(
     out, lse = attend_pool(pool, scale, is_deterministic)
     out, lse = (x.reshape(-1, *x.shape[2:]) for x in (out, lse))
   else:
-    order = dict(is_sorted=backend != "reference", is_deterministic=is_deterministic)
-    tiles = chunk_tiles(*arrays, width=width, chunk=chunk, **order)
+    tiles = chunk_tiles(
+      *arrays,
+      width=width,
+      chunk=chunk,
+      is_sorted=backend != "reference",
+      is_deterministic=is_deterministic,
+    )
     out, lse = attend_tiles(tiles, scale, backend)
   return Attended(*(unfold(x, b, n, (h, g)) for x in (out, lse)))
 
