@@ -120,6 +120,7 @@ class Stack(nn.Module):
     remat: "none", "dots" or "full", see `rematerialised`.
     scan: one compiled block for all layers; parameters are stacked in `blocks` on a
       leading axis "layers" instead of lying in `block_0`, `block_1`, ...
+    has_norm: whether a norm ends a stack whose norms come first.
   """
 
   depth: int
@@ -132,6 +133,7 @@ class Stack(nn.Module):
   epsilon: float = 1e-6
   remat: str = "none"
   scan: bool = False
+  has_norm: bool = True
   kernel_init: Initializer = nn.initializers.xavier_normal()
   dtype: DTypeLike = jnp.float32
 
@@ -156,7 +158,8 @@ class Stack(nn.Module):
     else:
       for i, rate in enumerate(rates):
         x = block(name=f"block_{i}", **settings)(x, memory, visible, rate or None)
-    return LayerNorm(self.epsilon, name="norm")(x) if self.norm_first else x
+    is_normed = self.norm_first and self.has_norm
+    return LayerNorm(self.epsilon, name="norm")(x) if is_normed else x
 
   def _scan(self, block, x, memory, visible, rates):  # noqa: ANN001, ANN202
     def body(block: nn.Module, x: jax.Array, rate: jax.Array | None) -> tuple:

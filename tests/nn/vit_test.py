@@ -1,0 +1,203 @@
+"""Vision transformers: what hidden patches cannot change, orders that do not matter."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import meta
+
+from mdm.masks.scores import split_by_score
+from mdm.nn.patches import take_tokens
+from mdm.nn.positions import grid_sincos
+from mdm.nn.transformer import Transformer
+from mdm.nn.vit import MaskedDecoder, Vit
+
+SMALL = {"patch": 4, "width": 16, "depth": 2, "heads": 2}
+GRID = (2, 3)
+N = 6
+
+
+def image(seed=0, rows=2):
+  return jax.random.normal(jax.random.key(seed), (rows, 8, 12, 3))
+
+
+def start(module, *args, **kwargs):
+  init = jax.jit(lambda key: module.init(key, *args, **kwargs))
+  variables = meta.unbox(init(jax.random.key(1)))
+  leaves, tree = jax.tree.flatten(variables)  # away from zeros and ones
+  keys = jax.random.split(jax.random.key(2), len(leaves))
+  moved = [
+    x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)
+  ]
+  return jax.tree.unflatten(tree, moved)
+
+
+def run(module, variables, *args, **kwargs):
+  return jax.jit(lambda v: module.apply(v, *args, **kwargs))(variables)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+  module = Vit(**SMALL)
+  return module, start(module, image())
+
+
+@pytest.fixture(scope="module")
+def split():
+  score = jax.random.uniform(jax.random.key(3), (2, N))
+  return split_by_score(score, 2)
+
+
+def test_columns_fill_the_first_half_of_a_place_and_rows_the_second():
+  table = grid_sincos(2, 3, 8)
+  rates = np.array([1.0, 0.01])
+  by_hand = [
+    np.concatenate(
+      [np.sin(c * rates), np.cos(c * rates), np.sin(r * rates), np.cos(r * rates)]
+    )
+    for r in range(2)
+    for c in range(3)
+  ]
+  np.testing.assert_allclose(table, by_hand, atol=1e-7)
+
+
+def test_places_of_a_width_that_4_does_not_divide_are_refused():
+  with pytest.raises(ValueError, match="width = 6 is no multiple of 4"):
+    grid_sincos(2, 2, 6)
+
+
+def test_hidden_pixels_change_no_bit_and_get_no_gradient(encoder, split):
+  module, variables = encoder
+
+  @jax.jit
+  def encode(x):
+    return module.apply(variables, x, keep=split.keep)
+
+  hidden = np.asarray(split.mask).reshape(2, *GRID)
+  hidden = hidden.repeat(4, axis=1).repeat(4, axis=2)[..., None]
+  changed = jnp.where(hidden, 99.0, image())
+  np.testing.assert_array_equal(encode(image()), encode(changed))
+  gradient = np.asarray(jax.grad(lambda x: jnp.square(encode(x)).sum())(image()))
+  assert (gradient[np.broadcast_to(hidden, gradient.shape)] == 0).all()
+  assert (gradient[np.broadcast_to(~hidden, gradient.shape)] != 0).mean() > 0.99
+
+
+def test_keeping_all_patches_is_the_plain_network(encoder):
+  module, variables = encoder
+  every = jnp.broadcast_to(jnp.arange(N), (2, N))
+  np.testing.assert_allclose(
+    run(module, variables, image(), keep=every),
+    run(module, variables, image()),
+    atol=1e-6,
+  )
+
+
+def test_the_order_of_kept_patches_is_that_of_the_tokens_and_nothing_else(encoder):
+  module, variables = encoder
+  keep = jnp.asarray([[0, 3, 4], [1, 2, 5]])
+  found = run(module, variables, image(), keep=keep)
+  turned = run(module, variables, image(), keep=keep[:, ::-1])
+  np.testing.assert_allclose(turned[:, 1:], found[:, :0:-1], atol=1e-5)
+  np.testing.assert_allclose(turned[:, 0], found[:, 0], atol=1e-5)
+
+
+def test_a_network_without_positions_does_not_know_where_a_patch_was():
+  module = Vit(**SMALL, positions="none", has_cls=False)
+  variables = start(module, image())
+  order = jnp.asarray([[5, 3, 1, 0, 2, 4]] * 2)
+  found = run(module, variables, image())
+  turned = run(module, variables, image(), keep=order)
+  np.testing.assert_allclose(turned, take_tokens(found, order), atol=1e-5)
+
+
+def test_a_mask_puts_one_learned_token_in_place_of_every_hidden_patch(split):
+  module = Vit(**SMALL, positions="none", has_cls=False)
+  variables = start(module, image(), mask=split.mask)
+  found = np.asarray(run(module, variables, image(), mask=split.mask))
+  for row, mask in zip(found, np.asarray(split.mask), strict=True):
+    assert np.ptp(row[mask], axis=0).max() < 1e-6
+  changed = jnp.where(jnp.ones(3, bool), image(5), 0.0)
+  keeps = np.asarray(split.mask).reshape(2, *GRID).repeat(4, 1).repeat(4, 2)[..., None]
+  mixed = jnp.where(keeps, changed, image())
+  np.testing.assert_array_equal(found, run(module, variables, mixed, mask=split.mask))
+
+
+def test_learned_positions_are_parameters_and_fixed_ones_are_not():
+  learned = start(Vit(**SMALL, positions="learned"), image())["params"]
+  assert learned["position_embedding"].shape == (N, 16)
+  assert "position_embedding" not in start(Vit(**SMALL), image())["params"]
+
+
+@pytest.mark.parametrize(
+  ("setting", "words"),
+  [
+    ({"positions": "sincoss"}, "did you mean 'sincos'"),
+    ({"patch": 5}, "does not tile"),
+  ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_compiled(setting, words):
+  with pytest.raises(ValueError, match=words):
+    jax.eval_shape(Vit(**{**SMALL, **setting}).init, jax.random.key(0), image())
+
+
+def test_scanned_layers_are_the_unrolled_ones(encoder):
+  module, variables = encoder
+  stack = dict(variables["params"]["stack"])
+  blocks = [stack.pop(f"block_{i}") for i in range(2)]
+  stack["blocks"] = jax.tree.map(lambda *x: jnp.stack(x), *blocks)
+  scanned = Vit(**SMALL, scan=True)
+  params = {"params": {**variables["params"], "stack": stack}}
+  np.testing.assert_allclose(
+    run(scanned, params, image()), run(module, variables, image()), atol=1e-5
+  )
+
+
+def test_without_a_last_norm_the_stack_ends_in_the_plain_sum(encoder):
+  module, variables = encoder
+  params = {**variables["params"], "stack": dict(variables["params"]["stack"])}
+  norm = params["stack"].pop("norm")
+  bare = run(Vit(**SMALL, has_norm=False), {"params": params}, image())
+  centred = bare - bare.mean(-1, keepdims=True)
+  normed = centred / jnp.sqrt(bare.var(-1, keepdims=True) + 1e-6)
+  np.testing.assert_allclose(
+    run(module, variables, image()), normed * norm["scale"] + norm["bias"], atol=1e-5
+  )
+
+
+@pytest.fixture(scope="module")
+def decoder(split):
+  module = MaskedDecoder(width=16, depth=1, heads=2)
+  tokens = jax.random.normal(jax.random.key(5), (2, 3, 8))
+  return module, start(module, tokens, split, GRID, 7), tokens
+
+
+def test_predictions_are_those_of_tokens_put_in_raster_order(decoder, split):
+  """The published order: un-shuffle, add places, predict all, drop the class."""
+  module, variables, tokens = decoder
+  p = variables["params"]
+  x = tokens @ p["embed"]["kernel"] + p["embed"]["bias"]
+  hidden = jnp.broadcast_to(p["mask_embedding"], (2, 4, 16))
+  raster = take_tokens(jnp.concatenate([x[:, 1:], hidden], 1), split.restore)
+  raster = jnp.concatenate([x[:, :1], raster + grid_sincos(*GRID, 16)], 1)
+  stack = {"params": p["stack"]}
+  y = run(Transformer(depth=1, heads=2), stack, raster, train=False)[:, 1:]
+  y = y @ p["head"]["kernel"] + p["head"]["bias"]
+  of_all = run(module, variables, tokens, split, GRID, 7, of_all=True)
+  np.testing.assert_allclose(of_all, y, atol=1e-5)
+  hidden_only = run(module, variables, tokens, split, GRID, 7)
+  np.testing.assert_allclose(hidden_only, take_tokens(y, split.hide), atol=1e-5)
+
+
+def test_the_decoder_takes_tokens_without_a_class_token(decoder, split):
+  module, variables, tokens = decoder
+  found = run(module, variables, tokens[:, 1:], split, GRID, 7)
+  assert found.shape == (2, 4, 7)
+
+
+def test_a_decoder_with_nothing_hidden_predicts_every_patch_in_raster_order(decoder):
+  module, variables, _ = decoder
+  tokens = jax.random.normal(jax.random.key(6), (2, N, 8))
+  whole = split_by_score(jnp.zeros((2, N)), N)
+  of_all = run(module, variables, tokens, whole, GRID, 7, of_all=True)
+  assert of_all.shape == (2, N, 7)
+  assert run(module, variables, tokens, whole, GRID, 7).shape == (2, 0, 7)
