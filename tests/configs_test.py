@@ -11,6 +11,7 @@ from toys.batches import batch_like
 
 from mdm.evaluation import claims
 from mdm.training import build, config, loop
+from mdm.training.state import init_variables
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = sorted((ROOT / "configs" / "claims").glob("*.py"))
@@ -19,9 +20,8 @@ METHODS = sorted(set((ROOT / "configs").glob("*/*.py")) - set(CLAIMS))
 
 def count_parameters(cfg):
   method = build.build_method(cfg)
-  batch = batch_like(cfg, 1) | {"step": jnp.zeros((), jnp.int32)}
-  keys = dict.fromkeys(("params", "mask", "time", "dropout"), jax.random.key(0))
-  shapes = jax.eval_shape(lambda: method.init(keys, batch, train=True))
+  batch = jax.tree.map(jnp.asarray, batch_like(cfg, 1))
+  shapes = jax.eval_shape(lambda: init_variables(method, batch, 0))
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes["params"]))
 
 

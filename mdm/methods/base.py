@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-EXAMPLE_STREAMS = ("mask", "time", "noise")
+EXAMPLE_STREAMS = ("mask", "time", "noise", "augment")
 BATCH_STREAMS = ("dropout", "gumbel")
 
 
@@ -52,11 +52,14 @@ class Method(nn.Module):
   """
 
   def __call__(self, batch: Mapping[str, jax.Array], *, train: bool) -> dict[str, Mean]:
-    """Every loss and metric of one batch; the entry `loss` is the one optimised."""
+    """Every loss and metric of one batch; the entry `loss` is the one optimised.
+
+    In training the batch also tells where the training stands: the scalars `step`,
+    `epoch`, `progress` and `examples` of `training/place.py`.
+    """
     raise NotImplementedError
 
-  @staticmethod
-  def trainable(path: str) -> bool:
+  def trainable(self, path: str) -> bool:
     """Whether the parameter at `path` ("encoder/stem/kernel") is optimised."""
     del path
     return True

@@ -1,9 +1,9 @@
 """Random keys as a function of (seed, step, micro-batch, stream); none is ever stored.
 
-What is drawn per example (`EXAMPLE_STREAMS`: masks, times, noise) does not know the
-micro-batch: a method folds the example's index into the key, so a mask is the same
-however the batch is ordered, cut or sharded. What is drawn for a batch as a whole
-(`BATCH_STREAMS`: dropout) also depends on the micro-batch.
+What is drawn per example (`EXAMPLE_STREAMS`: masks, times, noise, augmentation) does
+not know the micro-batch: a method folds the example's index into the key, so a mask is
+the same however the batch is ordered, cut or sharded. What is drawn for a batch as a
+whole (`BATCH_STREAMS`: dropout) also depends on the micro-batch.
 """
 
 import zlib

@@ -148,6 +148,8 @@ def prepare_run(
       accumulate=train_cfg.accumulate,
       skips_nan=train_cfg.on_nan == "skip",
       ema=train_cfg.ema,
+      steps=plan.steps,
+      epoch=feed.epoch,
     ),
   )
   folder = claim_workdir(cfg, workdir, feed.files)
@@ -199,8 +201,7 @@ def plan_state(
 
   def example() -> dict[str, jax.Array]:
     """A batch of zeros, for shapes."""
-    zeros = {k: jnp.zeros(shapes[k], dtypes[k]) for k in shapes}
-    return zeros | {"step": jnp.zeros((), jnp.int32)}
+    return {k: jnp.zeros(shapes[k], dtypes[k]) for k in shapes}
 
   def make() -> State:
     """A fresh state."""

@@ -11,6 +11,7 @@ from flax import struct
 
 from mdm.methods.base import Method
 from mdm.training.keys import init_keys
+from mdm.training.place import place_in_training
 
 PyTree = Any
 Scalar = Any  # Int[Array, ""]; in plans of a state, its shape or its sharding
@@ -46,7 +47,9 @@ def init_variables(
   method: Method, batch: Mapping[str, jax.Array], seed: int
 ) -> dict[str, PyTree]:
   """Fresh variables of a method, logical axis names attached (boxed)."""
-  return dict(method.init(init_keys(seed), dict(batch), train=True))
+  rows = next(iter(batch.values())).shape[0]
+  start = place_in_training(0, rows, steps=1, epoch=1)
+  return dict(method.init(init_keys(seed), {**batch, **start}, train=True))
 
 
 def init_state(

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from mdm.methods.base import Mean, Method
 from mdm.training.keys import stream_keys
+from mdm.training.place import place_in_training
 from mdm.training.sharding import BATCH_AXES
 from mdm.training.state import State
 
@@ -29,12 +30,23 @@ Weights = dict[str, Float[Array, ""]]
 
 @dataclasses.dataclass(frozen=True)
 class StepSettings:
-  """What a step needs to know beside the method and the optimiser."""
+  """What a step needs to know beside the method and the optimiser.
+
+  Attributes:
+    seed: of all that is drawn.
+    accumulate: micro-batches of a step.
+    skips_nan: whether an update that is not finite is dropped.
+    ema: decay of the averaged parameters; 0 for none.
+    steps: of the whole training.
+    epoch: steps of one pass over the data.
+  """
 
   seed: int = 0
   accumulate: int = 1
   skips_nan: bool = False
   ema: float = 0.0
+  steps: int = 1
+  epoch: int = 1
 
 
 def make_train_step(
@@ -83,11 +95,12 @@ def accumulate_gradients(
 ) -> tuple[PyTree, dict[str, Mean], PyTree]:
   """Gradient of the objective over all micro-batches, its means, new collections.
 
-  The method's batch also tells the `step` and, as `examples`, the rows of the whole
-  step over micro-batches and devices.
+  The method's batch also tells where the training stands (`place.py`).
   """
   rows = next(iter(batch.values())).shape[0]
-  batch = batch | {"examples": jnp.asarray(rows, jnp.int32)}
+  batch = batch | place_in_training(
+    state.step, rows, steps=settings.steps, epoch=settings.epoch
+  )
   if settings.accumulate == 1:
     keys = stream_keys(settings.seed, state.step)
     return _gradient(method, state, state.collections, batch, keys, {})
@@ -186,7 +199,7 @@ def _gradient(
 ) -> tuple[PyTree, dict[str, Mean], PyTree]:
   def loss_of(params: PyTree) -> tuple[jax.Array, tuple]:
     """The objective, and what came with it."""
-    means, updated = _apply(method, params, collections, batch, keys, state.step)
+    means, updated = _apply(method, params, collections, batch, keys)
     return objective(means, weights), (means, updated)
 
   grads, (means, updated) = jax.grad(loss_of, has_aux=True)(state.params)
@@ -199,11 +212,10 @@ def _apply(
   collections: PyTree,
   batch: Batch,
   keys: Mapping[str, jax.Array],
-  step: jax.Array,
 ) -> tuple[dict[str, Mean], PyTree]:
   means, updated = method.apply(
     {"params": params, **collections},
-    {**batch, "step": step},
+    batch,
     train=True,
     rngs=dict(keys),
     mutable=list(collections),
@@ -227,9 +239,7 @@ def _total_weights(
   def weigh(piece: tuple) -> Weights:
     """Weights of one micro-batch."""
     micro, rows = piece
-    means, _ = _apply(
-      method, state.params, state.collections, rows, keys_of(micro), state.step
-    )
+    means, _ = _apply(method, state.params, state.collections, rows, keys_of(micro))
     return {name: mean.weight for name, mean in terms_of(means)}
 
   weights = jax.lax.map(weigh, (numbers, micro_batches))

@@ -79,8 +79,7 @@ class ToyMasked(Method):
 class Frozen(ToyMasked):
   """The toy, its embedding left as it was."""
 
-  @staticmethod
-  def trainable(path):
+  def trainable(self, path):
     return not path.startswith("embed")
 
 

@@ -274,7 +274,7 @@ def test_masks_dropout_and_steps_differ_by_step_and_only_dropout_by_micro_batch(
     for step in (0, 1) for micro in (0, 1)
   }  # fmt: skip
   a, b, c = keys[0, 0], keys[0, 1], keys[1, 0]
-  assert {n for n in a if a[n] == b[n]} == {"mask", "time", "noise"}
+  assert {n for n in a if a[n] == b[n]} == {"mask", "time", "noise", "augment"}
   assert not {n for n in a if a[n] == c[n]}
   assert len(set(a.values())) == len(a)
 
