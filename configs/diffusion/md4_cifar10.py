@@ -25,7 +25,7 @@ def get_config():
       "scan": True,
     },
   }
-  cfg.data = {"name": "cifar10", "manual_dir": None}
+  cfg.data = {"name": "cifar10", "form": "tokens", "manual_dir": None}
   cfg.train = {"steps": 2_000_000, "batch": 256, "ema": 0.9999}
   cfg.optimizer = {
     "learning_rate": 2e-4,

@@ -50,9 +50,10 @@ class ImageModel:
   def draws_images(self) -> bool:
     """Whether the run's tokens are the pixels of images."""
     from mdm.data.datasets import read_settings
-    from mdm.data.pixels import PixelSettings
+    from mdm.data.image_settings import ImageSettings
 
-    return isinstance(read_settings(self.cfg.data.to_dict()), PixelSettings)
+    settings = read_settings(self.cfg.data.to_dict())
+    return isinstance(settings, ImageSettings) and settings.form == "tokens"
 
   def sample_images(
     self,

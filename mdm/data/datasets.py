@@ -63,10 +63,10 @@ HALVES = Family(
   "mdm.data.text.halves",
   "mdm.data.text.settings:HalvesSettings",
 )
-PIXELS = Family(
-  {"cifar10": "CIFAR-10, 32 x 32 photographs as 3,072 pixel tokens (manual_dir)"},
-  "mdm.data.pixels",
-  "mdm.data.pixels:PixelSettings",
+IMAGES = Family(
+  {"cifar10": "CIFAR-10, 32 x 32 photographs of ten classes (manual_dir)"},
+  "mdm.data.image_set",
+  "mdm.data.image_settings:ImageSettings",
 )
 RECALL = Family(
   {"mqar": "keys that ask for values told before, made up; one pair: a needle"},
@@ -78,7 +78,7 @@ NEEDLE = Family(
   "mdm.data.needle",
   "mdm.data.needle:NeedleSettings",
 )
-FAMILIES = (WORDS, CORPORA, PAIRS, HALVES, PIXELS, RECALL, NEEDLE)
+FAMILIES = (WORDS, CORPORA, PAIRS, HALVES, IMAGES, RECALL, NEEDLE)
 
 
 @runtime_checkable
@@ -100,7 +100,7 @@ class Dataset(Protocol):
     """Whether a batch is there at once, so that reading ahead would only cost."""
     ...
 
-  def facts(self) -> dict[str, int]:
+  def facts(self) -> dict[str, Any]:
     """What a method must agree with."""
     ...
 

@@ -145,7 +145,8 @@ def eval_batches(
 ) -> Iterator[Batch]:
   """Every record once, in order; `index` is its number.
 
-  Rows that fill the last batch (of each bucket) repeat a record with weight 0.
+  Rows that fill the last batch (of each bucket) repeat a record with weight 0; a data
+  set may give rows that count for nothing such a weight too.
 
   Args:
     limit: only the first records, so many.
@@ -165,7 +166,7 @@ def eval_batches(
       part = slice(process * local, (process + 1) * local)
       found = dataset.fetch(chosen[part])
       found["index"] = chosen[part].astype(np.int32)
-      found["weight"] = weight[part]
+      found["weight"] = weight[part] * found.get("weight", np.float32(1))
       yield found
 
 

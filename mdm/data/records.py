@@ -57,7 +57,7 @@ class TfdsRecords:
       )
     self.info = builder.info
     self._folder = str(builder.data_path)
-    self._command = f"mdm data build {settings.name} --force"
+    self._command = settings.build_command(force=True)
     self._split = split
     decoders = {"image": tfds.decode.SkipDecoding()}
     self._source: Any = builder.as_data_source(split, decoders=decoders)

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shlex
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
@@ -190,18 +191,25 @@ def read_section(kind: type[Settings], section: Mapping[str, Any]) -> Settings:
 def _read_value(kind: type, name: str, value: Any) -> Any:
   """The value as the type its field declares; ValueError where it is of another."""
   hint = typing.get_type_hints(kind)[name]
-  if typing.get_origin(hint) is tuple:
-    options: tuple[type, ...] = (tuple,)
-    value = tuple(value) if isinstance(value, list) else value
-  else:
-    options = typing.get_args(hint) or (hint,)
-  if float in options and type(value) is int:
-    return float(value)
-  whole = not isinstance(value, tuple) or all(type(v) is int for v in value)
-  if type(value) not in options or not whole:
-    want = str(hint) if typing.get_args(hint) else hint.__name__
-    raise ValueError(
-      f"data.{name} = {value!r} has type {type(value).__name__}; write "
-      f"{want.replace('NoneType', 'None')}."
-    )
-  return value
+  is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+  for option in typing.get_args(hint) if is_union else (hint,):
+    found, fits = _read_as(option, value)
+    if fits:
+      return found
+  want = str(hint) if typing.get_args(hint) else hint.__name__
+  raise ValueError(
+    f"data.{name} = {value!r} has type {type(value).__name__}; write "
+    f"{want.replace('NoneType', 'None')}."
+  )
+
+
+def _read_as(option: Any, value: Any) -> tuple[Any, bool]:
+  """The value as a type, and whether it fits: whole numbers do as floats."""
+  if typing.get_origin(option) is tuple:
+    if not isinstance(value, list | tuple):
+      return value, False
+    parts = [_read_as(typing.get_args(option)[0], part) for part in value]
+    return tuple(part for part, _ in parts), all(fits for _, fits in parts)
+  if option is float and type(value) is int:
+    return float(value), True
+  return value, type(value) is option

@@ -14,13 +14,13 @@ def text_settings(data: Mapping[str, Any]) -> Any:
     ValueError: it is of images.
   """
   from mdm.data.datasets import read_settings
-  from mdm.data.pixels import PixelSettings
+  from mdm.data.image_settings import ImageSettings
   from mdm.data.text.settings import TokenSettings
 
   settings = read_settings(data)
   if not isinstance(settings, TokenSettings):
     remedy = "load a run that was trained on texts"
-    if isinstance(settings, PixelSettings):
+    if isinstance(settings, ImageSettings) and settings.form == "tokens":
       remedy = "images are drawn into a file, `mdm sample RUN --out grid.png`"
     raise ValueError(
       f"data.name = {data.get('name', 'rendered_words')!r} holds no texts; {remedy}."

@@ -36,7 +36,7 @@ def section(tmp_path_factory):
 
 
 def test_tokens_are_the_pixels_row_by_row_with_their_class(section):
-  dataset = datasets.load(section, "train")
+  dataset = datasets.load(section | {"form": "tokens"}, "train")
   found = dataset.fetch(np.arange(len(dataset)))
   assert found["tokens"].shape == (len(dataset), 3_072)
   assert (found["tokens"][:, :3] == found["label"][:, None]).all()
@@ -47,10 +47,19 @@ def test_tokens_are_the_pixels_row_by_row_with_their_class(section):
   assert dataset.facts() == {"vocab_size": 256}
 
 
+def test_images_come_as_their_files_have_them_with_their_class(section):
+  dataset = datasets.load(section, "train")
+  found = dataset.fetch(np.arange(len(dataset)))
+  assert found["image"].shape == (len(dataset), 32, 32, 3)
+  assert found["image"].dtype == np.uint8
+  assert (found["image"][:, 0, 0] == found["label"][:, None]).all()
+  assert dataset.facts() == {"num_classes": 10, "image_size": (32, 32), "channels": 3}
+
+
 def test_training_and_validation_share_the_images(section):
   assert sum(datasets.count_examples(section).values()) == 40
   rows = [
-    {d.fetch(np.array([k]))["tokens"].tobytes() for k in range(len(d))}
+    {d.fetch(np.array([k]))["image"].tobytes() for k in range(len(d))}
     for d in (datasets.load(section, s) for s in ("train", "validation"))
   ]
   assert rows[0].isdisjoint(rows[1]) and rows[1]

@@ -1,0 +1,223 @@
+"""Images with classes: one split, as the pipeline reads it.
+
+In the form "tokens" an image is a row of pixel tokens: one of 0..255 per channel of a
+pixel, in the order of the array [y x c].
+"""
+
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from mdm.data import building, crops, images
+from mdm.data.image_records import count_examples, open_source
+from mdm.data.image_settings import ImageSettings
+from mdm.data.records import Record
+
+__all__ = ["ImageSet", "count_examples", "load", "prepare"]
+
+KEPT_BYTES = 1 << 30  # data sets up to this size are decoded once and kept
+CHUNK = 1024  # images read at once
+
+
+def prepare(
+  settings: ImageSettings,
+  *,
+  force: bool = False,
+  progress: bool = False,
+  num_workers: int | None = None,
+) -> pathlib.Path:
+  """Builds the data set unless it is there; returns its folder."""
+  return building.prepare(
+    settings, force=force, progress=progress, num_workers=num_workers
+  )
+
+
+def load(settings: ImageSettings, split: str) -> "ImageSet":
+  """The images of a split."""
+  return ImageSet(settings, split)
+
+
+class ImageSet:
+  """Images of one split with their classes, numbered from 0.
+
+  Where `on_corrupt` is "skip", what cannot be decoded is left out if images are kept in
+  memory. If they are read each time, another image stands in for it in training, and in
+  evaluation it has no weight. `num_corrupt` counts those met so far.
+  """
+
+  shapes = None
+
+  def __init__(self, settings: ImageSettings, split: str) -> None:
+    self.settings, self.split = settings, split
+    source = open_source(settings, split)
+    self.records, self.classes = source.records, source.classes
+    self._numbers = source.numbers
+    self._codes = {name: label for label, name in enumerate(source.classes)}
+    self._channels = settings.channels or source.shape[2] or 3
+    self._size = settings.image_size or self._own_size(source.shape[:2])
+    self._corrupt: set[int] = set()
+    self._images: np.ndarray | None = None
+    self._labels: np.ndarray | None = None
+    if self._keeps():
+      self._keep()
+
+  def __len__(self) -> int:
+    return len(self._numbers)
+
+  @property
+  def is_in_memory(self) -> bool:
+    """Whether a batch is a copy of pixels that are there already."""
+    return self._images is not None
+
+  @property
+  def num_corrupt(self) -> int:
+    """Images that could not be decoded, so far."""
+    return len(self._corrupt)
+
+  def facts(self) -> dict[str, Any]:
+    """What a method must agree with."""
+    if self.settings.form == "tokens":
+      return {"vocab_size": 256}
+    return {
+      "num_classes": len(self.classes),
+      "image_size": self._size,
+      "channels": self._channels,
+    }
+
+  def describe(self) -> dict[str, Any]:
+    """Counts and sizes for a report."""
+    shape = [*self._size, self._channels]
+    return {
+      "name": self.settings.tfds_name or self.settings.name,
+      "split": self.split,
+      "num_examples": len(self),
+      "num_corrupt": self.num_corrupt,
+      "form": self.settings.form,
+      "image_shape": shape,
+      "length": int(np.prod(shape)),
+      "classes": list(self.classes),
+      **self.facts(),
+    }
+
+  def record(self, index: int) -> dict[str, Any]:
+    """Image [y x c], name of its class as text, and name of one example."""
+    pixels, labels, _ = self._read(np.array([index]))
+    return {
+      "image": pixels[0],
+      "text": self.classes[labels[0]],
+      "name": self.records.name(int(self._numbers[index])),
+    }
+
+  def fetch(self, indices: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
+    """Image, or tokens and valid, with label; weight 0 where an image is corrupt."""
+    pixels, labels, is_whole = self._read(indices)
+    found = self._arrange(pixels, labels)
+    return found if is_whole.all() else found | {"weight": is_whole.astype(np.float32)}
+
+  def draw(
+    self, indices: Int[np.ndarray, "b"], places: Int[np.ndarray, "b"], seed: int
+  ) -> dict[str, np.ndarray]:
+    """The same for training; with random crops, by seed and place in the stream."""
+    rngs = None
+    if self.settings.crop == "random":
+      rngs = [np.random.default_rng((seed, place)) for place in places.tolist()]
+    pixels, labels, is_whole = self._read(indices, rngs)
+    for _ in range(len(self) if not is_whole.all() else 0):
+      indices = np.where(is_whole, indices, (indices + 1) % len(self))
+      again = np.flatnonzero(~is_whole)
+      chosen = None if rngs is None else [rngs[k] for k in again]
+      pixels[again], labels[again], is_whole[again] = self._read(indices[again], chosen)
+      if is_whole.all():
+        break
+    return self._arrange(pixels, labels)
+
+  def _arrange(self, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of the table in batch.py, in the form of the settings."""
+    if self.settings.form == "image":
+      return {"image": pixels, "label": labels}
+    tokens = pixels.reshape(len(pixels), -1).astype(np.int32)  # b yxc
+    return {"tokens": tokens, "valid": np.ones(tokens.shape, bool), "label": labels}
+
+  def _read(
+    self,
+    indices: Int[np.ndarray, "b"],
+    rngs: Sequence[np.random.Generator] | None = None,
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels [b y x c], labels [b], and which [b] could be decoded."""
+    if self._images is not None and self._labels is not None:
+      whole = np.ones(len(indices), bool)
+      return self._images[indices], self._labels[indices], whole
+    numbers = [int(k) for k in self._numbers[indices]]
+    read = self.records.read(numbers)
+    pixels = np.zeros((len(numbers), *self._size, self._channels), np.uint8)
+    is_whole = np.zeros(len(numbers), bool)
+    for k, (number, record) in enumerate(zip(numbers, read, strict=True)):
+      found = self._decode(number, record, rngs[k] if rngs else None)
+      if found is not None:
+        pixels[k], is_whole[k] = found, True
+    labels = np.array([self._codes[name] for _, name in read], np.int32)
+    return pixels, labels, is_whole
+
+  def _decode(
+    self, number: int, record: Record, rng: np.random.Generator | None
+  ) -> np.ndarray | None:
+    """One image at its size; None for one that is skipped."""
+    name, settings = self.records.name(number), self.settings
+    stretched = self._size if settings.crop == "stretch" else None
+    try:
+      pixels = images.decode_image(
+        record[0], name=name, image_size=stretched, channels=self._channels
+      )
+    except ValueError as error:
+      if settings.on_corrupt == "stop":
+        raise ValueError(
+          f"{error} data.on_corrupt=skip leaves such images out."
+        ) from error
+      if number not in self._corrupt:
+        self._corrupt.add(number)
+        logging.getLogger("mdm").warning("skipped: %s", error)
+      return None
+    shape = (pixels.shape[0], pixels.shape[1])
+    if settings.image_size is None and shape != self._size:
+      raise ValueError(
+        f"image {name} has {shape} rows and columns where others have {self._size}; "
+        "set data.image_size."
+      )
+    if rng is None:
+      box = crops.middle_box(shape, self._size, settings.crop_share)
+    else:
+      box = crops.draw_box(rng, shape, settings.crop_scale, settings.crop_ratio)
+    return crops.cut_and_scale(pixels, box, self._size)
+
+  def _own_size(self, shape: Sequence[int | None]) -> tuple[int, int]:
+    """Rows and columns as the data set has them, or as its first image."""
+    rows, columns = shape
+    if rows is not None and columns is not None:
+      return rows, columns
+    number = int(self._numbers[0])
+    [(content, _)] = self.records.read([number])
+    return images.image_shape(content, self.records.name(number))
+
+  def _keeps(self) -> bool:
+    """Whether pixels are decoded once and kept."""
+    if self.settings.crop == "random":
+      return False
+    if self.settings.in_memory is not None:
+      return self.settings.in_memory
+    return len(self) * self._size[0] * self._size[1] * self._channels <= KEPT_BYTES
+
+  def _keep(self) -> None:
+    """Decodes all images into one array; leaves out those that are skipped."""
+    kept = np.empty((len(self), *self._size, self._channels), np.uint8)
+    labels, is_whole = np.empty(len(self), np.int32), np.empty(len(self), bool)
+    for first in range(0, len(self), CHUNK):
+      rows = np.arange(first, min(first + CHUNK, len(self)))
+      kept[rows], labels[rows], is_whole[rows] = self._read(rows)
+    if not is_whole.all():
+      kept, labels = kept[is_whole], labels[is_whole]
+      self._numbers = self._numbers[is_whole]
+    self._images, self._labels = kept, labels
