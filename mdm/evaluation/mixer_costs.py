@@ -36,10 +36,15 @@ def _of_dense(mixer: Any, length: int) -> int:
 
 
 @keys_per_query.register(WindowAttention)
-@keys_per_query.register(DynamicMaskAttention)
 def _of_window(mixer: Any, length: int) -> int:
-  """The window, of the latest tokens or of the best."""
+  """The window."""
   return min(mixer.window, length)
+
+
+@keys_per_query.register(DynamicMaskAttention)
+def _of_dynamic_mask(mixer: Any, length: int) -> int:
+  """The best tokens and the latest ones, none of which are the same at most."""
+  return min(mixer.window + mixer.recent, length)
 
 
 @keys_per_query.register(NativeSparseAttention)

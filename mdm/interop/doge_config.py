@@ -34,7 +34,7 @@ ONLY: dict[str, Any] = {  # settings with a single value that we compute
   "sliding_window": None,
 }
 FIXED = {"mlp": "swiglu", "scales_residual": True}  # what a Doge is, not a setting
-FIXED_MIXER = {"positions": "rope", "select": "topk", "use_bias": False}
+FIXED_MIXER = {"positions": "rope", "recent": 0, "select": "topk", "use_bias": False}
 FREE = ("mixer", "mlp_ratio", "scan", "remat", "dtype", "backend", "cache", "a_init")
 
 

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mdm.kernels.dispatch import target_platform
 from mdm.kernels.intervals import check_length, check_segments
 
-_DEAD = -(2**31)  # sorts below every score
+DEAD = -(2**31)  # sorts below every score
 _ROWS = 16  # rows counted at once
 
 
@@ -81,7 +81,7 @@ def eviction_times(
   live = jnp.ones((b, n), bool) if valid is None else valid
   run, stop = _runs(jnp.zeros((b, n), jnp.int32) if segments is None else segments)
   position = jnp.arange(n, dtype=jnp.int32)
-  own = _cut(_sortable(score, live[:, None]), run, chunk)
+  own = _cut(sortable(score, live[:, None]), run, chunk)
   decide = _decide_at_once if is_parallel else _decide_in_turn
   index, time = (jnp.moveaxis(x, 0, 2).reshape(b, g, -1) for x in decide(own, width))
   end = jnp.full((b, g, n), n, jnp.int32)
@@ -89,6 +89,38 @@ def eviction_times(
     end, index, time
   )
   return jnp.where(live[:, None], jnp.minimum(end, stop[:, None]), position)
+
+
+def keep_recent(
+  end: Int[Array, "b g n"],
+  recent: int,
+  *,
+  valid: Bool[Array, "b n"] | None = None,
+  segments: Int[Array, "b n"] | None = None,
+) -> Int[Array, "b g n"]:
+  """Times at which keys that leave at `end` leave if none does while it is recent.
+
+  e_j = max(end_j, j + recent), not beyond the end of j's segment. Padding counts among
+  the last `recent` positions and stays as it is. Where `end` keeps at most `width` keys
+  a query, this keeps at most width + recent.
+
+  Args:
+    recent: positions, the query's own included, whose keys are seen whatever their
+      scores; 0 changes nothing.
+    valid: False for padding.
+    segments: runs of equal numbers, as those that `end` was made with.
+
+  Raises:
+    ValueError: recent below 0.
+  """
+  check_recent(recent)
+  if recent == 0:
+    return end
+  n = end.shape[-1]
+  stop = n if segments is None else _runs(segments)[1][:, None]
+  position = jnp.arange(n, dtype=jnp.int32)
+  held = jnp.maximum(end, jnp.minimum(position + min(recent, n), stop))
+  return held if valid is None else jnp.where(valid[:, None], held, end)
 
 
 def survivors(end: Int[Array, "b g n"], width: int) -> Int[Array, "b g w"]:
@@ -102,6 +134,12 @@ def survivors(end: Int[Array, "b g n"], width: int) -> Int[Array, "b g w"]:
   return put(kept, place)
 
 
+def check_recent(recent: int) -> None:
+  """Raises ValueError where a number of recent keys is below 0."""
+  if recent < 0:
+    raise ValueError(f"recent = {recent} counts no tokens; give 0 for none, or more.")
+
+
 def _check(n: int, width: int, chunk: int) -> None:
   """Raises ValueError where sizes are out of range."""
   if width < 1:
@@ -111,17 +149,17 @@ def _check(n: int, width: int, chunk: int) -> None:
   check_length(n)
 
 
-def _sortable(
+def sortable(
   score: Float[Array, "b g n"], live: Bool[Array, "b #g n"]
 ) -> Int[Array, "b g n"]:
-  """Integers in the order of the scores; the bits of a negative float fall as it rises.
+  """Integers in the order of the scores, `DEAD` where they are not live.
 
-  -0 equals 0, and NaN is -inf.
+  The bits of a negative float fall as it rises. -0 equals 0, and NaN is -inf.
   """
   score = jax.lax.stop_gradient(score).astype(jnp.float32)
   score = jnp.where(jnp.isnan(score), -jnp.inf, jnp.where(score == 0, 0.0, score))
   bits = jax.lax.bitcast_convert_type(score, jnp.int32)
-  return jnp.where(live, jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits), _DEAD)
+  return jnp.where(live, jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits), DEAD)
 
 
 def _runs(
@@ -140,7 +178,7 @@ def _cut(score: Int[Array, "b g n"], run: Int[Array, "b n"], chunk: int) -> Own:
   """Chunks first, the last one padded with dead keys."""
   b, g, n = score.shape
   pad = (0, -n % chunk)
-  score = jnp.pad(score, ((0, 0), (0, 0), pad), constant_values=_DEAD)
+  score = jnp.pad(score, ((0, 0), (0, 0), pad), constant_values=DEAD)
   run = jnp.pad(run, ((0, 0), pad), mode="edge")
   score = jnp.moveaxis(score.reshape(b, g, -1, chunk), 2, 0)  # c b g r
   run = jnp.moveaxis(run.reshape(b, 1, -1, chunk), 2, 0)  # c b 1 r
@@ -152,7 +190,7 @@ def _decide_in_turn(own: Own, width: int) -> tuple[jax.Array, jax.Array]:
   """Who leaves and when, [c b g w+r], by a scan that hands on who is kept."""
   _, b, g, _ = own.score.shape
   slots = jnp.zeros((b, g, width), jnp.int32)
-  kept = Kept(slots + _DEAD, slots, slots, own.run[0, ..., :1])
+  kept = Kept(slots + DEAD, slots, slots, own.run[0, ..., :1])
 
   def step(kept: Kept, own: Own) -> tuple[Kept, tuple[jax.Array, jax.Array]]:
     """One chunk: those of its keys that stay take the places of those that leave."""
@@ -172,21 +210,21 @@ def best_before(own: Own, width: int) -> Kept:
   """The best keys of all chunks before each one, best first, of the run just before."""
   last = own.run[..., -1:]
   more = (*[(0, 0)] * 3, (0, max(width - own.score.shape[-1], 0)))
-  score = jnp.flip(jnp.where(own.run == last, own.score, _DEAD), -1)
-  score = jnp.pad(score, more, constant_values=_DEAD)
+  score = jnp.flip(jnp.where(own.run == last, own.score, DEAD), -1)
+  score = jnp.pad(score, more, constant_values=DEAD)
   best = _best(score, jnp.pad(jnp.flip(own.position, -1), more), width)
 
   def join(left: tuple, right: tuple) -> tuple:
     """The best of both, which are sorted; keys of a run that is over are dropped."""
     score, position, run = left
-    score = jnp.where(run == right[2], score, _DEAD)
+    score = jnp.where(run == right[2], score, DEAD)
     both = _best(_join(right[0], score), _join(right[1], position), width)
     return (*both, right[2])
 
   score, position, run = (
     jnp.concatenate([jnp.full_like(x[:1], fill), x[:-1]])
     for x, fill in zip(
-      jax.lax.associative_scan(join, (*best, last)), (_DEAD, 0, 0), strict=True
+      jax.lax.associative_scan(join, (*best, last)), (DEAD, 0, 0), strict=True
     )
   )
   beaten = jnp.broadcast_to(jnp.arange(width, dtype=jnp.int32), score.shape)
@@ -259,7 +297,7 @@ def _name(
 ) -> tuple[jax.Array, jax.Array]:
   """Keys that leave, past all positions where they do not, and the times they do."""
   chunk = own.score.shape[-1]
-  leaves = (row < chunk) & (_join(kept.score, own.score) > _DEAD)
+  leaves = (row < chunk) & (_join(kept.score, own.score) > DEAD)
   position = jnp.where(leaves, _join(kept.position, own.position), 2**31 - 1)
   return position, own.position[..., :1] + row
 
@@ -271,8 +309,8 @@ def _refill(
   width, chunk = kept.score.shape[-1], own.score.shape[-1]
   last = own.run[..., -1:]
   stays = row == chunk
-  is_free = ~stays[..., :width] | (kept.score == _DEAD) | (kept.run != last)
-  enters = stays[..., width:] & (own.score > _DEAD) & (own.run == last)
+  is_free = ~stays[..., :width] | (kept.score == DEAD) | (kept.run != last)
+  enters = stays[..., width:] & (own.score > DEAD) & (own.run == last)
   taken = match_places(is_free, enters)
 
   def fill(old: jax.Array, new: jax.Array, empty: int) -> jax.Array:
@@ -281,7 +319,7 @@ def _refill(
     return jnp.where(is_free, jnp.where(taken < 0, empty, chosen), old)
 
   return Kept(
-    fill(kept.score, own.score, _DEAD),
+    fill(kept.score, own.score, DEAD),
     fill(kept.position, own.position, 0),
     fill(beaten[..., :width], beaten[..., width:], 0),
     last,

@@ -26,6 +26,7 @@ PAIR = 2 * 8 * 4  # bytes of a key and a value of one head, float32
     (NSA, 1 + 10 + 10, (92 // 4 + 1) + 24 + 16),
     (WindowAttention(**SIZES, window=16), 10, 16),
     (DynamicMaskAttention(**SIZES, window=16), 10, 16),
+    (DynamicMaskAttention(**SIZES, window=8, recent=4), 10, 12),
   ],
 )
 def test_keys_per_query_follow_from_settings_and_length(mixer, short, long):

@@ -82,6 +82,8 @@ def test_what_is_not_computed_here_is_an_error(published, changes, words):
     ({"bos_id": None}, "bos_token_id is missing"),
     ({"mixer": {"name": MIXER, "heads": 4, "bias_mode": "log"}},
      "network.mixer.qk_norm, network.mixer.bias_mode"),
+    ({"mixer": {"name": MIXER, "heads": 4, "qk_norm": True, "recent": 8}},
+     "network.mixer.recent"),
     ({"mixer": {"name": "mixers.dense.DenseAttention", "heads": 4, "qk_norm": True}},
      "network.mixer.name"),
   ],

@@ -7,8 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.kernels.eviction import eviction_times, match_places, survivors
-from mdm.kernels.intervals import window_intervals
+from mdm.kernels.eviction import (
+  eviction_times,
+  keep_recent,
+  match_places,
+  survivors,
+)
+from mdm.kernels.interval_attention import interval_attention
+from mdm.kernels.intervals import Intervals, window_intervals
 
 N = 53  # no multiple of the chunk
 RANDOM = np.random.default_rng(0)
@@ -113,6 +119,60 @@ def test_later_scores_change_no_earlier_query():
   later = times(SCORE.at[..., 30:].add(3.0), 7)
   for a, b in zip(times(SCORE, 7)[:, 0], later[:, 0], strict=True):
     np.testing.assert_array_equal(mask(a)[:30], mask(b)[:30])
+
+
+def recent_by_definition(recent, valid, segments):
+  """n n: the last `recent` positions of each query that are real and of its segment."""
+  i = np.arange(len(valid))
+  near = (i[None] <= i[:, None]) & (i[None] > i[:, None] - recent)
+  return near & np.asarray(valid)[None] & (segments[None] == segments[:, None])
+
+
+@pytest.mark.parametrize("recent", [0, 1, 5, 12, N, 2**31 - 1])
+def test_recent_keys_are_kept_besides_the_best(recent):
+  end = times(SCORE, 7)
+  held = keep_recent(end, recent)
+  everywhere = np.ones(N, bool)
+  for name, score, e in zip(PATTERNS, SCORE[:, 0], held[:, 0], strict=True):
+    best = kept_by_definition(np.asarray(score), 7, everywhere, everywhere)
+    expected = best | recent_by_definition(recent, everywhere, everywhere)
+    np.testing.assert_array_equal(mask(e), expected, err_msg=name)
+    assert mask(e).sum(1).max() <= 7 + recent  # the promise to the primitive
+
+
+def test_recent_keys_end_with_their_segment_and_padding_is_never_one():
+  valid = RANDOM.random((len(SCORE), N)) < 0.8
+  segments = np.cumsum(RANDOM.random((len(SCORE), N)) < 0.08, axis=1)
+  which = {"valid": jnp.asarray(valid), "segments": jnp.asarray(segments)}
+  held = keep_recent(times(SCORE, 3, **which), 6, **which)
+  for b in range(len(SCORE)):
+    best = kept_by_definition(np.asarray(SCORE[b, 0]), 3, valid[b], segments[b])
+    expected = best | recent_by_definition(6, valid[b], segments[b])
+    np.testing.assert_array_equal(mask(held[b, 0]), expected)
+
+
+@functools.partial(jax.jit, static_argnames=("recent", "width", "chunk"))
+def attend(recent, width, chunk):
+  """The first 48 positions, as chunks of gathered keys or whole."""
+  query, key, value = jax.random.normal(jax.random.key(0), (3, len(SCORE), 48, 1, 4))
+  end = keep_recent(eviction_times(SCORE[..., :48], 5), recent)
+  intervals = Intervals(jnp.broadcast_to(jnp.arange(48), end.shape), end)
+  return interval_attention(
+    query, key, value, intervals, width=width, chunk=chunk, backend="xla"
+  ).out
+
+
+@pytest.mark.parametrize("recent", [1, 4, 20])
+def test_chunks_of_gathered_keys_hold_the_best_and_the_recent(recent):
+  whole = attend(recent, None, None)
+  np.testing.assert_allclose(attend(recent, 5 + recent, 8), whole, atol=1e-6)
+  if recent > 1:  # no key to spare: fewer would lose some
+    assert np.abs(attend(recent, 3 + recent, 8) - whole).max() > 1e-3
+
+
+def test_a_negative_number_of_recent_keys_is_refused():
+  with pytest.raises(ValueError, match="recent = -2 counts no tokens; give 0 for"):
+    keep_recent(times(SCORE, 7), -2)
 
 
 def test_survivors_are_what_the_last_query_keeps_in_order_of_position():

@@ -21,6 +21,8 @@ MIXERS = {
   "window": WindowAttention(**SHAPE, window=W),
   "topw": TOPW,
   "full": TOPW.clone(cache="full", bias_mode="log"),
+  "recent": TOPW.clone(recent=6),
+  "recent_full": TOPW.clone(recent=2, cache="full"),
   "latent": LatentAttention(4, head_width=4, kv_width=6, query_width=5, rotary_width=2),
   "sparse": NativeSparseAttention(
     **SHAPE, block=4, stride=2, select_block=4, num_blocks=2, window=3

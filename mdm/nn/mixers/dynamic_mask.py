@@ -6,8 +6,9 @@
 
 A head's score reads the values of all heads. S_i is an interval of queries per key, so
 that the cost is n (w + chunk) instead of n^2 and decoding needs w slots. Up to w tokens
-every key is kept, and b is added all the same. Nothing forces a token to see itself.
-With A = 0 all scores tie, the latest win, and this is a sliding window.
+every key is kept, and b is added all the same. Nothing forces a token to see itself,
+unless `recent` asks for the last tokens besides. With A = 0 all scores tie, the latest
+win, and this is a sliding window.
 
 The indices of S_i have no gradient; A and Wdt learn through b of the keys that were
 kept, and v both through b and as a value.
@@ -21,6 +22,8 @@ Differences:
     where float32 rounds delta to equal numbers.
   - scores are float32, whatever the dtype.
   - no choice by a threshold: softplus is positive, so s > 0 would keep all or nothing.
+  - `recent` is ours: i sees i - r + 1, ..., i too, whatever their scores. The published
+    mask (r = 0) may drop the nearest tokens.
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +33,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mdm.kernels.eviction import eviction_times
+from mdm.kernels.eviction import check_recent, eviction_times, keep_recent
 from mdm.kernels.intervals import Intervals, causal_intervals
 from mdm.masks.choices import check_choice
 from mdm.nn.layers import Linear, named
@@ -46,7 +49,7 @@ from mdm.nn.mixers.base import (
   store,
   write,
 )
-from mdm.nn.mixers.kept import Kept
+from mdm.nn.mixers.kept import Kept, Recent
 from mdm.nn.rotary import KeyValue
 
 BIAS_MODES = ("exp", "log")
@@ -67,15 +70,18 @@ class DynamicMaskAttention(Mixer):
   Parameters, beside `Mixer`'s: `dt` (Wdt) and `A`.
 
   Attributes:
-    window: w, tokens a query sees at most.
+    window: w, tokens a query sees at most by score.
+    recent: r, tokens just before a query, itself included, that it sees in any case;
+      those among the best w count once, so it sees from max(w, r) to w + r.
     bias_mode: "exp" adds delta to the scores (as published), "log" adds log delta,
       which cannot overflow.
     a_init: "zeros", or "normal" with deviation 0.02.
-    cache: "topw" keeps `window` tokens of each head; "full" keeps all, so that
-      extending again from an earlier start takes tokens back.
+    cache: "topw" keeps `window` tokens of each head and the last `recent`; "full" keeps
+      all, so that extending again from an earlier start takes tokens back.
   """
 
   window: int = 2048
+  recent: int = 0
   bias_mode: str = "exp"
   a_init: str = "zeros"
   cache: str = "topw"
@@ -83,14 +89,18 @@ class DynamicMaskAttention(Mixer):
   def init_cache(
     self, batch: int, length: int, width: int | None = None
   ) -> Kept | Everything:
-    """An empty cache, of `window` slots or `length`; see `Mixer.init_cache`."""
+    """An empty cache, of window + recent slots or `length`; see `Mixer.init_cache`."""
     self._check()
     sizes = self._sizes(width)
     if self.cache == "full":
       scores = jnp.zeros((batch, sizes.g, length))
       return Everything(empty_store(batch, length, sizes, self.dtype), scores)
-    kept = min(self.window, length)
-    return slots.empty_kept(batch, sizes.g, kept, sizes.k, self.dtype)
+    kind = sizes.k, self.dtype
+    kept = slots.empty_kept(batch, sizes.g, min(self.window, length), *kind)
+    if self.recent == 0:
+      return kept
+    ring = slots.empty_recent(batch, sizes.g, min(self.recent, length), *kind)
+    return kept._replace(recent=ring)
 
   @nn.compact
   def _run(
@@ -105,12 +115,14 @@ class DynamicMaskAttention(Mixer):
         write(cache.score, score, place.start, axis=2),
       )
     if cache is None or place.is_beginning:
-      intervals = self._intervals(score, place)
-      mixed = self._mix(
-        query, pairs, score, intervals, width=min(self.window, x.shape[1])
-      )
+      valid, segments = place.valid, place.segments
+      end = eviction_times(score, self.window, valid=valid, segments=segments)
+      held = keep_recent(end, self.recent, valid=valid, segments=segments)
+      intervals = self._intervals(held)
+      width = min(self.window + self.recent, x.shape[1])
+      mixed = self._mix(query, pairs, score, intervals, width=width)
       if isinstance(cache, Kept):
-        cache = self._begin(cache, pairs, score, intervals)
+        cache = self._begin(cache, pairs, score, end, place)
     elif isinstance(cache, Everything):
       mixed = self._look_back(query, score, cache, place)
     else:
@@ -133,10 +145,9 @@ class DynamicMaskAttention(Mixer):
       z = linear(value.astype(jnp.float32))  # b n g
     return (slope * jax.nn.softplus(z)).swapaxes(1, 2)
 
-  def _intervals(self, score: Float[Array, "b g n"], place: Place) -> Intervals:
-    """The dynamic mask of whole sequences."""
-    start, _ = causal_intervals(score.shape[-1])  # 1 1 n
-    end = eviction_times(score, self.window, valid=place.valid, segments=place.segments)
+  def _intervals(self, end: Int[Array, "b g m"]) -> Intervals:
+    """Keys are seen from their own position to before `end`."""
+    start, _ = causal_intervals(end.shape[-1])  # 1 1 m
     return Intervals(jnp.broadcast_to(start, end.shape), end)
 
   def _mix(
@@ -156,14 +167,24 @@ class DynamicMaskAttention(Mixer):
     cache: Kept,
     pairs: KeyValue,
     score: Float[Array, "b g n"],
-    intervals: Intervals,
+    end: Int[Array, "b g n"],
+    place: Place,
   ) -> Kept:
-    """The cache after a whole sequence."""
+    """The cache after a whole sequence, of which the scores alone keep until `end`."""
     room = cache.key.shape[2]
     self._check_room(score.shape[-1], 0, room)
-    rank = slots.keep_last(score, intervals.end, room)
+    rank = slots.keep_last(score, end, room)
     key, value = (slots.gather_tokens(x, rank.position) for x in pairs)
-    return Kept(rank, key.astype(cache.key.dtype), value.astype(cache.value.dtype))
+    kept = Kept(rank, key.astype(cache.key.dtype), value.astype(cache.value.dtype))
+    return kept._replace(recent=self._push_recent(cache, pairs, score, place))
+
+  def _push_recent(
+    self, cache: Kept, pairs: KeyValue, score: Float[Array, "b g n"], place: Place
+  ) -> Recent | None:
+    """The last tokens, where they are seen in any case."""
+    if cache.recent is None:
+      return None
+    return slots.push_recent(cache.recent, pairs, score, place, self.recent)
 
   def _step(
     self,
@@ -174,26 +195,29 @@ class DynamicMaskAttention(Mixer):
     place: Place,
   ) -> tuple[Float[Array, "b n h k"], Kept]:
     """New tokens among the kept ones; one alone sees just what is kept after it."""
-    n = query.shape[1]
-    self._check_room(n, place.start, cache.key.shape[2])
+    n, room = query.shape[1], cache.key.shape[2]
+    self._check_room(n, place.start, room)
     key, value = (x.swapaxes(1, 2) for x in pairs)  # b g n k
     pushed = slots.push_scores(cache.rank, score, place)
     after = slots.push_tokens(cache, pushed, key, value)
+    after = after._replace(recent=self._push_recent(cache, pairs, score, place))
     if n == 1:
-      seen, end = after, jnp.where(after.rank.position < 0, 0, NEVER)
-      intervals = slots.kept_intervals(after.rank, end)
+      end = jnp.where(after.rank.position < 0, 0, NEVER)
+      parts, ring = [slots.see_kept(after, end)], after.recent
     else:
-      seen = Kept(
-        cache.rank._replace(score=jnp.concatenate([cache.rank.score, score], -1)),
-        jnp.concatenate([cache.key, key.astype(cache.key.dtype)], axis=2),
-        jnp.concatenate([cache.value, value.astype(cache.value.dtype)], axis=2),
-      )
-      intervals = slots.kept_intervals(cache.rank, pushed.end, place.rows)
+      ends, ring = jnp.split(pushed.end, [room], axis=-1), cache.recent
+      parts = [
+        slots.see_kept(cache, ends[0]),
+        slots.see_new(pairs, score, place, ends[1], ring),
+      ]
+    if ring is not None:
+      parts.append(slots.see_recent(ring))
+    seen = slots.see_all(*parts)
     mixed = self._mix(
       query,
       KeyValue(seen.key.swapaxes(1, 2), seen.value.swapaxes(1, 2)),
-      jnp.where(intervals.end > 0, seen.rank.score, 0.0),
-      intervals,
+      jnp.where(seen.end > 0, seen.score, 0.0),
+      Intervals(seen.start, seen.end),
       positions=place.rows,
     )
     return mixed, after
@@ -212,14 +236,9 @@ class DynamicMaskAttention(Mixer):
     rank = slots.best_before(cache.score, before, min(self.window, m))
     pushed = slots.push_scores(rank, score, place)
     end = slots.spread_ends(rank, pushed, place.rows, m)
-    start, _ = causal_intervals(m)
-    return self._mix(
-      query,
-      cache.stored.pairs,
-      cache.score,
-      Intervals(jnp.broadcast_to(start, end.shape), end),
-      positions=place.rows,
-    )
+    intervals = self._intervals(keep_recent(end, self.recent, valid=valid))
+    rows = place.rows
+    return self._mix(query, cache.stored.pairs, cache.score, intervals, positions=rows)
 
   def _check_room(self, n: int, start: int | Int[Array, ""], room: int) -> None:
     if room < self.window:
@@ -227,6 +246,7 @@ class DynamicMaskAttention(Mixer):
 
   def _check(self) -> None:
     check_positive(window=self.window)
+    check_recent(self.recent)
     check_choice("bias_mode", self.bias_mode, BIAS_MODES)
     check_choice("a_init", self.a_init, A_INITS)
     check_choice("cache", self.cache, CACHES)

@@ -9,6 +9,9 @@ where its own is at least that, or else is not kept by this head and not seen by
 query. A step costs O(w), memory is O(w), and the sets are those of
 `kernels.eviction.eviction_times`, bit for bit, where the float32 scores are.
 
+Where the last r tokens are seen as well, a ring holds them. A token that is in both is
+read from the ring while it is recent, and from its slot after that, so it counts once.
+
 Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, for the mask; the
 cache is ours.
 Differences:
@@ -25,8 +28,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdm.kernels.intervals import Intervals
+from mdm.kernels.eviction import DEAD, sortable, survivors
 from mdm.nn.mixers.base import NEVER, Place, empty_pairs
+from mdm.nn.mixers.window import Ring, turn_in, turn_ring
+from mdm.nn.rotary import KeyValue
 
 
 class Ranked(NamedTuple):
@@ -36,12 +41,30 @@ class Ranked(NamedTuple):
   position: Int[Array, "b g w"]
 
 
+class Recent(NamedTuple):
+  """The last r tokens and their scores; the one at position p lies in slot p mod r."""
+
+  ring: Ring
+  score: Float[Array, "b r g"]
+
+
 class Kept(NamedTuple):
   """The kept tokens: what they are ranked by, their rotated keys, their values."""
 
   rank: Ranked
   key: Float[Array, "b g w k"]
   value: Float[Array, "b g w k"]
+  recent: Recent | None = None
+
+
+class Seen(NamedTuple):
+  """Tokens of each head, and the queries from `start` to before `end` that see them."""
+
+  key: Float[Array, "b g m k"]
+  value: Float[Array, "b g m k"]
+  score: Float[Array, "b g m"]
+  start: Int[Array, "b g m"]
+  end: Int[Array, "b g m"]
 
 
 class Pushed(NamedTuple):
@@ -70,12 +93,21 @@ def empty_kept(
   return Kept(empty_ranks(batch, heads, slots), *pairs)
 
 
+def empty_recent(
+  batch: int, heads: int, slots: int, width: int, dtype: DTypeLike
+) -> Recent:
+  """No last tokens yet, with room for heads of `width`."""
+  pairs = empty_pairs((batch, slots, heads, width), dtype)
+  ring = Ring(pairs, jnp.full((batch, slots), -1, jnp.int32))
+  return Recent(ring, jnp.zeros((batch, slots, heads)))
+
+
 def push_scores(rank: Ranked, score: Float[Array, "b g n"], place: Place) -> Pushed:
   """Lets n tokens in, one after the other; all after those already there."""
   b, _, n = score.shape
   valid = jnp.ones((b, n), bool) if place.valid is None else place.valid
   valid = jnp.broadcast_to(valid[:, None], score.shape)
-  score = jax.lax.stop_gradient(score).astype(jnp.float32)
+  score = _ranking(jax.lax.stop_gradient(score).astype(jnp.float32))
   push = jax.vmap(jax.vmap(_push_head, (0, 0, 0, None)), (0, 0, 0, None))
   return push(rank, score, valid, place.rows)
 
@@ -127,16 +159,28 @@ def push_tokens(
   )
 
 
+def push_recent(
+  recent: Recent,
+  pairs: KeyValue,
+  score: Float[Array, "b g n"],
+  place: Place,
+  window: int,
+) -> Recent:
+  """The last of n more tokens in the place of those that are recent no longer.
+
+  Raises:
+    ValueError: a ring of fewer than `window` slots, and tokens beyond its length.
+  """
+  ring = turn_ring(recent.ring, pairs, place, window)
+  return Recent(ring, turn_in(recent.score, score.swapaxes(1, 2), place))
+
+
 def keep_last(
   score: Float[Array, "b g n"], end: Int[Array, "b g n"], slots: int
 ) -> Ranked:
   """What is kept after a whole sequence, by its eviction times; the rest empty."""
-  n = end.shape[-1]
-  numbers = jnp.where(end >= n, jnp.arange(n, dtype=jnp.int32), n)  # b g n
-  numbers = jnp.pad(numbers, ((0, 0), (0, 0), (0, slots)), constant_values=n)
-  position = jnp.sort(numbers, axis=-1)[..., :slots]
-  position = jnp.where(position < n, position, -1)  # b g w
-  kept = jnp.take_along_axis(score, jnp.maximum(position, 0), -1)
+  position = survivors(end, slots)  # b g w
+  kept = jnp.take_along_axis(_ranking(score), jnp.maximum(position, 0), -1)
   return Ranked(jnp.where(position < 0, -jnp.inf, kept), position)
 
 
@@ -144,13 +188,17 @@ def best_before(
   score: Float[Array, "b g m"], eligible: Bool[Array, "b m"], slots: int
 ) -> Ranked:
   """The highest scores among eligible positions, the latest first among equals."""
-  lowest = jnp.finfo(jnp.float32).min  # still above what is not eligible
-  rank = jnp.where(eligible[:, None], jnp.maximum(score, lowest), -jnp.inf)
+  rank = sortable(score, eligible[:, None])
   best, index = jax.lax.top_k(rank[..., ::-1], slots)  # ties: the lowest index
   position = (score.shape[-1] - 1 - index).astype(jnp.int32)
-  kept = jnp.take_along_axis(score, position, -1)
-  is_empty = best == -jnp.inf
+  kept = jnp.take_along_axis(_ranking(score), position, -1)
+  is_empty = best == DEAD
   return Ranked(jnp.where(is_empty, -jnp.inf, kept), jnp.where(is_empty, -1, position))
+
+
+def _ranking(score: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+  """What scores are ranked by: NaN is -inf, as in `kernels.eviction`."""
+  return jnp.where(jnp.isnan(score), -jnp.inf, score)
 
 
 def gather_tokens(
@@ -162,23 +210,52 @@ def gather_tokens(
   return jnp.where(position[..., None] < 0, 0.0, found).astype(x.dtype)
 
 
-def kept_intervals(
-  rank: Ranked, end: Int[Array, "b g m"], rows: Int[Array, "n"] | None = None
-) -> Intervals:
-  """Who sees the kept tokens, and after them new ones at `rows`, given their ends."""
-  start = rank.position
-  if rows is not None:
-    b, g, _ = start.shape
-    rows = jnp.broadcast_to(rows, (b, g, rows.shape[0]))
-    start = jnp.concatenate([start, rows], axis=-1)
-  return Intervals(start, end)
+def see_kept(kept: Kept, end: Int[Array, "b g w"]) -> Seen:
+  """Kept tokens, from when they are recent no longer."""
+  delay = 0 if kept.recent is None else kept.recent.score.shape[1]
+  rank = kept.rank
+  return Seen(kept.key, kept.value, rank.score, rank.position + delay, end)
+
+
+def see_recent(recent: Recent) -> Seen:
+  """The last tokens, while they are recent."""
+  key, value = (x.swapaxes(1, 2) for x in recent.ring.pairs)
+  score = recent.score.swapaxes(1, 2)
+  start = jnp.broadcast_to(recent.ring.position[:, None], score.shape)
+  end = jnp.where(start < 0, 0, start + score.shape[-1])
+  return Seen(key, value, score, start, end)
+
+
+def see_new(
+  pairs: KeyValue,
+  score: Float[Array, "b g n"],
+  place: Place,
+  end: Int[Array, "b g n"],
+  recent: Recent | None,
+) -> Seen:
+  """New tokens, from their own positions on."""
+  start = jnp.broadcast_to(place.rows, score.shape)
+  if recent is not None:
+    valid = True if place.valid is None else place.valid[:, None]
+    held = jnp.maximum(end, start + recent.score.shape[1])
+    end = jnp.where(valid, held, end)
+  key, value = (x.swapaxes(1, 2) for x in pairs)
+  return Seen(key, value, score, start, end)
+
+
+def see_all(*parts: Seen) -> Seen:
+  """All of them, side by side, in the dtypes of the first."""
+  return jax.tree.map(
+    lambda *x: jnp.concatenate([y.astype(x[0].dtype) for y in x], axis=2), *parts
+  )
 
 
 def spread_ends(
   rank: Ranked, pushed: Pushed, rows: Int[Array, "n"], length: int
 ) -> Int[Array, "b g {length}"]:
   """The ends of kept and new tokens at their positions among `length`; else 0."""
-  position, _ = kept_intervals(rank, pushed.end, rows)
+  rows = jnp.broadcast_to(rows, (*rank.position.shape[:2], rows.shape[0]))
+  position = jnp.concatenate([rank.position, rows], axis=-1)
   position = jnp.where(position < 0, length, position)  # nowhere
   zeros = jnp.zeros((*position.shape[:2], length), jnp.int32)
   place = jax.vmap(jax.vmap(lambda old, i, now: old.at[i].set(now, mode="drop")))

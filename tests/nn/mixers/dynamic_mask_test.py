@@ -13,6 +13,7 @@ from mdm.nn.mixers.window import WindowAttention
 
 PLAIN = DynamicMaskAttention(4, 2, 4, window=W, positions="none")
 LOG = PLAIN.clone(bias_mode="log")
+NEAR = PLAIN.clone(recent=3)
 
 
 def draw():
@@ -36,7 +37,7 @@ def as_module(params):
   }
 
 
-def brute_force(params, x, mode="exp", *, scored=None, is_causal_first=True):
+def brute_force(params, x, mode="exp", *, recent=0, scored=None, is_causal_first=True):
   """The paper's equations token by token; `scored`: values that scores are made of."""
   query, key, value = (
     np.einsum("bnd,dhk->bnhk", x, params[n]) for n in ("query", "key", "value")
@@ -48,7 +49,9 @@ def brute_force(params, x, mode="exp", *, scored=None, is_causal_first=True):
   for b, i, h in np.ndindex(*query.shape[:3]):
     g, keys = h // 2, range(i + 1 if is_causal_first else x.shape[1])
     best = sorted(keys, key=lambda j: (-score[b, j, g], -j))[:W]
-    best = [j for j in best if j <= i]
+    best = sorted(
+      {j for j in best if j <= i} | set(range(max(0, i + 1 - recent), i + 1))
+    )
     if best:
       logit = key[b, best, g] @ query[b, i, h] / 2 + bias[b, best, g]
       share = np.exp(logit - logit.max())
@@ -56,11 +59,12 @@ def brute_force(params, x, mode="exp", *, scored=None, is_causal_first=True):
   return np.einsum("bnhk,hkd->bnd", mixed, params["out"])
 
 
-@pytest.mark.parametrize("model", [PLAIN, LOG], ids=["exp", "log"])
+@pytest.mark.parametrize("model", [PLAIN, LOG, NEAR], ids=["exp", "log", "recent"])
 def test_the_mixer_is_the_papers_equations(model):
   params, x = draw()
   out = jax.jit(model.apply)(as_module(params), X)
-  np.testing.assert_allclose(out, brute_force(params, x, model.bias_mode), atol=1e-5)
+  wanted = brute_force(params, x, model.bias_mode, recent=model.recent)
+  np.testing.assert_allclose(out, wanted, atol=1e-5)
 
 
 def test_choosing_before_the_causal_cut_would_look_ahead():
@@ -144,6 +148,22 @@ def test_equal_scores_make_a_sliding_window_and_short_sequences_are_dense():
   assert np.abs(moved - dense).max() > 1e-2
 
 
+@pytest.mark.parametrize(("recent", "same"), [(1, W), (W, W), (6, 6), (2 * N, 2 * N)])
+def test_equal_scores_see_the_longer_of_the_best_and_the_recent(recent, same):
+  still = with_slope([0.0, 0.0])
+  plain = {"params": {k: v for k, v in still["params"].items() if k not in ("A", "dt")}}
+  model = TOPW.clone(recent=recent)
+  window = applied(WindowAttention(**SHAPE, window=same))(plain, X)
+  np.testing.assert_allclose(applied(model)(still, X), window, atol=1e-6)
+
+
+def test_recent_for_all_is_dense_under_the_same_bias():
+  params = with_slope([0.9, -0.7])
+  out = [applied(TOPW.clone(**s))(params, X) for s in ({"recent": N}, {"window": N})]
+  np.testing.assert_allclose(*out, atol=1e-6)
+  assert np.abs(out[0] - applied(TOPW)(params, X)).max() > 1e-2
+
+
 def test_both_biases_keep_the_same_tokens():
   _, exp = extend_in("topw", [6, 1, 6])
   for mode in ("exp", "log"):
@@ -189,6 +209,7 @@ def test_scores_are_float32_of_half_precision_values():
   ("settings", "message"),
   [
     ({"window": 0}, "window = 0 lets a token see nothing"),
+    ({"recent": -1}, "recent = -1 counts no tokens; give 0 for none"),
     ({"bias_mode": "expo"}, "did you mean 'exp'"),
     ({"a_init": "zero"}, "did you mean 'zeros'"),
     ({"cache": "top"}, "did you mean 'topw'"),

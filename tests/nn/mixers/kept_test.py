@@ -6,12 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toys.mixers import VALID, B, N, W, X, compiled, extend_in, params_of, run
+from toys.mixers import (
+  MIXERS,
+  VALID,
+  B,
+  N,
+  W,
+  X,
+  compiled,
+  extend_in,
+  params_of,
+  run,
+)
 
 from mdm.kernels.eviction import eviction_times
 from mdm.nn.mixers import kept
 from mdm.nn.mixers.base import NEVER, Place
 from mdm.nn.mixers.dynamic_mask import DynamicMaskAttention
+from mdm.nn.rotary import KeyValue
 
 G = 2
 RNG = np.random.default_rng(3)
@@ -21,6 +33,7 @@ SCORES = {
   "equal": np.zeros((B, G, N)),
   "rising": np.broadcast_to(np.arange(N), (B, G, N)),
   "falling": np.broadcast_to(-np.arange(N), (B, G, N)),
+  "nothing and all": RNG.choice([-np.inf, np.nan, 0.0, np.inf], (B, G, N)),
 }
 
 
@@ -96,17 +109,59 @@ def test_gathered_tokens_are_those_of_the_slots_and_zeros_where_empty():
 def test_the_caches_size_does_not_depend_on_the_length():
   model = DynamicMaskAttention(4, 2, 4, window=W)
   short, long = (jax.eval_shape(lambda n=n: model.init_cache(1, n)) for n in (W, 9999))
-  assert short == long
+  assert short == long and short.recent is None
   assert short.key.shape == (1, 2, W, 4) and short.rank.score.dtype == jnp.float32
 
 
-def test_the_full_cache_takes_tokens_back():
-  _, cache = extend_in("full", [6, 1, 6])
+def test_a_ring_holds_the_last_tokens_besides_and_does_not_grow_either():
+  model = MIXERS["recent"]
+  short, long = (jax.eval_shape(lambda n=n: model.init_cache(1, n)) for n in (6, 9999))
+  assert short == long
+  assert short.key.shape == (1, 2, W, 4)
+  assert short.recent.ring.pairs.key.shape == (1, 6, 2, 4)
+  _, cache = extend_in("recent", [6, 1, 6])
+  np.testing.assert_array_equal(
+    np.sort(cache.recent.ring.position), [range(N - 6, N)] * B
+  )
+
+
+@pytest.mark.parametrize("blocks", [[6, 1, 6], [1] * N], ids=str)
+def test_a_token_in_a_slot_and_in_the_ring_is_seen_once(blocks):
+  score = jnp.asarray(SCORES["rising"], jnp.float32)  # the slots hold the last W
+  pairs = KeyValue(*(jnp.zeros((B, N, G, 3)) for _ in range(2)))
+  cache = kept.empty_kept(B, G, W, 3, jnp.float32)
+  ring, start = kept.empty_recent(B, G, 2, 3, jnp.float32), 0
+  counts = np.zeros((B, G, N), int)
+  for n in blocks:
+    place = Place(start, jnp.zeros((1, n), jnp.int32), None, None)
+    now = slice(start, start + n)
+    new = KeyValue(*(x[:, now] for x in pairs))
+    pushed = kept.push_scores(cache.rank, score[..., now], place)
+    ends = jnp.split(pushed.end, [W], axis=-1)
+    old = cache._replace(recent=ring)
+    seen = kept.see_all(
+      kept.see_kept(old, ends[0]),
+      kept.see_new(new, score[..., now], place, ends[1], ring),
+      kept.see_recent(ring),
+    )
+    row = np.arange(start, start + n)[:, None]
+    sees = (seen.start[:, :, None] <= row) & (row < seen.end[:, :, None])
+    counts[..., now] = sees.sum(-1)
+    key, value = (x.swapaxes(1, 2) for x in new)
+    cache = kept.push_tokens(cache, pushed, key, value)
+    ring = kept.push_recent(ring, new, score[..., now], place, 2)
+    start += n
+  np.testing.assert_array_equal(counts, [[np.minimum(np.arange(N) + 1, W)] * G] * B)
+
+
+@pytest.mark.parametrize("name", ["full", "recent_full"])
+def test_the_full_cache_takes_tokens_back(name):
+  _, cache = extend_in(name, [6, 1, 6])
   for start in (7, 6):  # other tokens were there; now the right ones again
-    step = compiled("full", "extend")
+    step = compiled(name, "extend")
     real = jnp.ones((B, 6), bool)
     given = {"start": jnp.asarray(start), "valid": real}
-    wrong, _ = step(params_of("full"), -X[:, start : start + 6], cache, **given)
-    out, _ = step(params_of("full"), X[:, start : start + 6], cache, **given)
-    np.testing.assert_allclose(out, run("full")[:, start : start + 6], atol=1e-5)
+    wrong, _ = step(params_of(name), -X[:, start : start + 6], cache, **given)
+    out, _ = step(params_of(name), X[:, start : start + 6], cache, **given)
+    np.testing.assert_allclose(out, run(name)[:, start : start + 6], atol=1e-5)
     assert np.abs(wrong - out).max() > 0.1
