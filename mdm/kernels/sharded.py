@@ -5,7 +5,8 @@ So every shard sends these, takes the best `width` of all that were sent from be
 in order of position, and puts them in front of its own keys. They are exactly what the
 sequence so far has kept, and the problem left is the ordinary one over width + n keys
 of which the last n are its own. width * shards rows travel, where gathering all keys
-takes the whole sequence; gradients go back the same way.
+takes the whole sequence; gradients go back the same way. Where the last `recent` keys
+are seen too, those before a shard come from its neighbours, and stand between the two.
 
 Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, for the mask (see
 `eviction.py`); that top-w merges across shards is ours. Gathering all keys and values,
@@ -20,14 +21,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mdm.kernels.eviction import eviction_times
+from mdm.kernels.eviction import check_recent, eviction_times, keep_recent
 from mdm.kernels.interval_attention import Attended, interval_attention
 from mdm.kernels.intervals import Intervals
 
 
 class Survivors(NamedTuple):
-  """Keys that may still be kept later, by position; dead ones fill empty places."""
+  """Keys that may still be seen later, by position; dead ones fill empty places."""
 
+  position: Int[Array, "b g k"]
   key: Float[Array, "b g k d"]
   value: Float[Array, "b g k e"]
   bias: Float[Array, "b g k"]
@@ -101,6 +103,7 @@ def attend_shard(
   bias: Float[Array, "b g n"] | None = None,
   valid: Bool[Array, "b n"] | None = None,
   segments: Int[Array, "b n"] | None = None,
+  recent: int = 0,
   scale: float | None = None,
   chunk: int | None = None,
   backend: str = "auto",
@@ -115,6 +118,7 @@ def attend_shard(
   Args:
     score: the higher, the longer kept; compared in float32. No gradient.
     width: how many keys a query keeps, at most; it may be more than n.
+    recent: keys just before a query, its own included, that it sees in any case.
     axis: of the mesh, over which the sequence is sharded, in order.
     bias: added to a key's scores of attention, float32, with gradient.
     valid: False for padding, which is never kept.
@@ -124,32 +128,36 @@ def attend_shard(
     chunk: as in `interval_attention`, and so backend and is_deterministic.
 
   Raises:
-    ValueError: a width below 1, or as `interval_attention`.
+    ValueError: a width below 1, a negative `recent`, or as `interval_attention`.
   """
   if width < 1:
     raise ValueError(f"width = {width} lets a query keep nothing; give at least 1.")
+  check_recent(recent)
   b, n, g = key.shape[:3]
   real = jnp.ones((b, n), bool) if valid is None else valid
   run = jnp.zeros((b, n), jnp.int32)
   if segments is not None:
     run = _number_runs(segments, axis)
+  score = jax.lax.stop_gradient(score).astype(jnp.float32)
   own = Survivors(
+    jnp.broadcast_to(jax.lax.axis_index(axis) * n + jnp.arange(n), (b, g, n)),
     key.swapaxes(1, 2),
     value.swapaxes(1, 2),
     jnp.zeros((b, g, n), jnp.float32) if bias is None else bias.astype(jnp.float32),
-    jax.lax.stop_gradient(score).astype(jnp.float32),
+    jnp.where(jnp.isnan(score), -jnp.inf, score),
     jnp.broadcast_to(real[:, None], (b, g, n)),
   )
-  kept = _keep_before(own, run, width, axis)
-  k = kept.score.shape[-1]
-  all_keys = jax.tree.map(lambda *x: jnp.concatenate(x, axis=2), kept, own)
+  near = _last_before(own, run, recent - 1, axis)
+  kept = _keep_before(own, run, width, axis, near.score.shape[-1])
+  all_keys = jax.tree.map(lambda *x: jnp.concatenate(x, axis=2), kept, near, own)
+  k = all_keys.score.shape[-1] - n
   run = jnp.concatenate([jnp.repeat(run[:, :1], k, axis=1), run], axis=1)  # b k+n
-  end = eviction_times(
-    all_keys.score.reshape(b * g, 1, -1),  # each head's own padding: heads are rows
-    width,
-    valid=all_keys.live.reshape(b * g, -1),
-    segments=None if segments is None else jnp.repeat(run, g, axis=0),
-  ).reshape(b, g, -1)
+  which = {  # each head's own padding: heads are rows
+    "valid": all_keys.live.reshape(b * g, -1),
+    "segments": None if segments is None else jnp.repeat(run, g, axis=0),
+  }
+  end = eviction_times(all_keys.score.reshape(b * g, 1, -1), width, **which)
+  end = keep_recent(end, recent, **which).reshape(b, g, -1)
   start = jnp.arange(k + n, dtype=jnp.int32)[None, None]
   return interval_attention(
     query,
@@ -158,25 +166,53 @@ def attend_shard(
     Intervals(start, end),
     bias=all_keys.bias,
     scale=scale,
-    width=width,
+    width=width + recent,
     chunk=chunk,
     backend=backend,
     is_deterministic=is_deterministic,
   )
 
 
-def _keep_before(
-  own: Survivors, run: Int[Array, "b n"], width: int, axis: str
+def _last_before(
+  own: Survivors, run: Int[Array, "b n"], count: int, axis: str
 ) -> Survivors:
-  """The best `width` keys of all earlier shards that are in the run begun there."""
-  g = own.score.shape[1]
+  """The last `count` keys of all earlier shards, those of other runs dead.
+
+  As many shards back as it takes; where the sequence begins, dead keys fill the place.
+  """
+  n, shards = run.shape[1], jax.lax.axis_size(axis)
+  count = min(max(count, 0), (shards - 1) * n)
+  parts = []
+  for hop in range(1, -(-count // n) + 1):
+    tail = min(count - (hop - 1) * n, n)
+    sent = jax.tree.map(lambda x, t=tail: x[:, :, n - t :], own), run[:, n - tail :]
+    parts.append(
+      jax.lax.ppermute(sent, axis, [(i, i + hop) for i in range(shards - hop)])
+    )
+  empty = jax.tree.map(lambda x: x[:, :, :0], own), run[:, :0]
+  near, runs = (
+    jax.tree.map(lambda *x, a=a: jnp.concatenate(x, axis=a), *part)
+    for a, part in zip((2, 1), zip(empty, *parts[::-1], strict=True), strict=True)
+  )
+  return near._replace(live=near.live & (runs == run[:, :1])[:, None])
+
+
+def _keep_before(
+  own: Survivors, run: Int[Array, "b n"], width: int, axis: str, gap: int
+) -> Survivors:
+  """The best `width` keys of the run begun there in all earlier shards.
+
+  Without those of the last `gap` positions before this one, which the caller has.
+  """
+  g, n = own.score.shape[1:]
   goes_on = own.live & (run == run[:, -1:])[:, None]  # the last run alone goes on
   sent = _best(own._replace(live=goes_on), width)
   arrived = jax.lax.all_gather(sent, axis, axis=2)  # b g shard w d
   last = jax.lax.all_gather(run[:, -1], axis, axis=1)  # b shard
-  shards = jnp.arange(last.shape[1])
-  counts = (shards < jax.lax.axis_index(axis)) & (last == run[:, :1])  # b shard
+  shard = jax.lax.axis_index(axis)
+  counts = (jnp.arange(last.shape[1]) < shard) & (last == run[:, :1])  # b shard
   live = arrived.live & counts[:, None, :, None]
+  live &= arrived.position < shard * n - gap
   before = jax.tree.map(
     lambda x: x.reshape(x.shape[0], g, -1, *x.shape[4:]), arrived._replace(live=live)
   )

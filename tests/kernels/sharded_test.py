@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.kernels.eviction import eviction_times
+from mdm.kernels.eviction import eviction_times, keep_recent
 from mdm.kernels.interval_attention import interval_attention
 from mdm.kernels.intervals import Intervals
 from mdm.kernels.sharded import attend_shard, attend_sharded
@@ -27,11 +27,14 @@ def documents():
   return {"segments": segments, "valid": valid}
 
 
-def attend_whole(query, key, value, score, bias, width, valid=None, segments=None):
+def attend_whole(query, key, value, score, bias, width, recent=0, **which):
   """The same on one device."""
-  end = eviction_times(score, width, valid=valid, segments=segments, chunk=8)
+  end = eviction_times(score, width, chunk=8, **which)
+  end = keep_recent(end, recent, **which)
   intervals = Intervals(jnp.arange(N)[None, None], end)
-  return interval_attention(query, key, value, intervals, bias=bias, width=width)
+  return interval_attention(
+    query, key, value, intervals, bias=bias, width=width + recent
+  )
 
 
 def mesh_of(*sizes, names=("sequence",)):
@@ -66,8 +69,26 @@ def both_ways(shards, width, **which):
 
 @pytest.mark.parametrize(
   ("shards", "width", "which"),
-  [(2, 5, {}), (4, 5, documents()), (8, 3, {}), (8, 10, documents())],
-  ids=["2", "4 packed", "8", "8 packed, wider than a shard"],
+  [
+    (2, 5, {}),
+    (4, 5, documents()),
+    (8, 3, {}),
+    (8, 10, documents()),
+    (4, 5, {"recent": 1}),
+    (4, 5, documents() | {"recent": 6}),
+    (8, 3, {"recent": 11}),
+    (8, 2, documents() | {"recent": 99}),
+  ],
+  ids=[
+    "2",
+    "4 packed",
+    "8",
+    "8 packed, wider than a shard",
+    "4 and themselves",
+    "4 packed and the recent",
+    "8 and the recent of three shards",
+    "8 packed and all",
+  ],
 )
 def test_shards_give_what_one_device_gives_and_its_gradients(shards, width, which):
   ((_, whole), grads), ((_, parts), found) = both_ways(shards, width, **which)
@@ -117,24 +138,26 @@ def test_it_works_inside_a_model_under_shard_map():
 def test_what_travels_grows_with_width_and_not_with_the_sequence():
   width = 3
 
-  def moved(n):
-    """Values in all results of all-gathers of the compiled program."""
+  def moved(n, recent=0):
+    """Values in all results of what is sent in the compiled program."""
     shape = jax.ShapeDtypeStruct((1, n, 1, D), jnp.float32)
     score = jax.ShapeDtypeStruct((1, 1, n), jnp.float32)
     traced = jax.make_jaxpr(
       lambda q, s: attend_sharded(
-        q, q, q, s, width=width, axis="sequence", mesh=mesh_of(4)
+        q, q, q, s, width=width, recent=recent, axis="sequence", mesh=mesh_of(4)
       )
     )(shape, score)
     (inner,) = (e for e in traced.eqns if e.primitive.name == "shard_map")
     return sum(
       v.aval.size
       for e in inner.params["jaxpr"].eqns
-      if e.primitive.name == "all_gather"
+      if e.primitive.name in ("all_gather", "ppermute")
       for v in e.outvars
     )
 
-  assert moved(16) == moved(64) == 4 * width * (2 * D + 3) + 4
+  assert moved(16) == moved(64) == 4 * width * (2 * D + 4) + 4
+  near = 2 * (2 * D + 4 + 1)  # two rows from the neighbour, with their runs
+  assert moved(16, recent=3) == moved(64, recent=3) == moved(64) + near
 
 
 def test_bad_requests_name_the_rule():
@@ -152,3 +175,8 @@ def test_bad_requests_name_the_rule():
     pytest.raises(ValueError, match="width = 0 lets a query keep nothing"),
   ):
     attend_sharded(query, key, value, score, **options | {"width": 0})
+  with (
+    jax.set_mesh(mesh_of(2)),
+    pytest.raises(ValueError, match="recent = -1 counts no tokens"),
+  ):
+    attend_sharded(query, key, value, score, **options | {"recent": -1})
