@@ -5,7 +5,8 @@ r"""Multi-query associative recall with dynamic mask attention, in minutes on tw
 Eight pairs among 64 tokens; every query reads 16 keys, two for each pair. Beside other
 mixers: configs/claims/mqar.py. No gradient reaches the choice of keys, so accuracy may
 fall back to a window's while it trains, where the order of the scores turns over, and
-rise again; weight decay, which shrinks all scores alike, makes that more frequent.
+rise again. No weight decay here: in the one pair of runs that tried it, accuracy fell
+back more often with it, which is too little to tell.
 """
 
 from mdm.training import config
