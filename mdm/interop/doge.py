@@ -10,38 +10,18 @@ Source: transformers 5.23, `models/doge`: names and shapes.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mdm.interop import safetensors
+from mdm.interop import layout, safetensors
 from mdm.interop.doge_config import read_config, write_config
+from mdm.interop.layout import Arrays, Params, Weight, linear, plain
 
-Arrays = Mapping[str, Any]
-Params = dict[str, Any]
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-
-
-class Weight(NamedTuple):
-  """One array: its name there, its path and shape here, how many axes go in."""
-
-  name: str
-  path: tuple[str, ...]
-  shape: tuple[int, ...]
-  inputs: int = 0
-
-  @property
-  def stored(self) -> tuple[int, ...]:
-    """Its shape there: [out, in] for a linear map, else as it is."""
-    if not self.inputs:
-      return self.shape
-    ins, outs = self.shape[: self.inputs], self.shape[self.inputs :]
-    return (int(np.prod(outs)), int(np.prod(ins)))
 
 
 def import_weights(
@@ -60,15 +40,11 @@ def import_weights(
   weights = published_weights(network)
   if network.get("ties_head", True):
     arrays = _without_copy(arrays)
-  wanted = {w.name: jax.ShapeDtypeStruct(w.stored, jnp.float32) for w in weights}
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
-  safetensors.check_arrays(arrays, wanted, source)
-  params: Params = {}
-  for weight in weights:
-    array = arrays[weight.name].astype(np.float32)
-    array = array.T.reshape(weight.shape) if weight.inputs else array
-    _put(params, weight.path, array)
-  return _stack(params, network["depth"]) if network.get("scan") else params
+  safetensors.check_arrays(arrays, layout.stored_shapes(weights), source)
+  params = layout.read_params(arrays, weights)
+  depth = network["depth"]
+  return layout.stack_layers(params, depth) if network.get("scan") else params
 
 
 def export_weights(params: Params, network: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -77,21 +53,9 @@ def export_weights(params: Params, network: Mapping[str, Any]) -> dict[str, np.n
   Raises:
     ValueError: listing all parameters that are missing, unexpected or misshapen.
   """
-  weights = published_weights(network)
   if network.get("scan"):
-    params = _unstack(params, network["depth"])
-  wanted: Params = {}
-  for weight in weights:
-    _put(wanted, weight.path, jax.ShapeDtypeStruct(weight.shape, jnp.float32))
-  leaves = {k: np.asarray(x) for k, x in safetensors.flatten(params).items()}
-  safetensors.check_arrays(leaves, wanted, "(the parameters)")
-  arrays = {}
-  for weight in weights:
-    array = leaves["/".join(weight.path)]
-    arrays[weight.name] = (
-      array.reshape(weight.stored[::-1]).T if weight.inputs else array
-    )
-  return arrays
+    params = layout.unstack_layers(params, network["depth"])
+  return layout.write_arrays(params, published_weights(network))
 
 
 def load_checkpoint(folder: str | Path) -> tuple[dict[str, Any], Params]:
@@ -126,31 +90,31 @@ def published_weights(network: Mapping[str, Any]) -> list[Weight]:
   k = mixer.get("head_width") or d // h
   hidden = round(d * network.get("mlp_ratio", 4.0))
   layer = [
-    Weight("input_residual", ("mixer_scale",), (d,)),
-    Weight("post_attention_residual", ("mlp_scale",), (d,)),
-    Weight("input_layernorm.weight", ("norm_mixer", "scale"), (d,)),
-    Weight("self_attn.A", ("mixer", "A"), (g,)),
-    Weight("self_attn.q_proj.weight", ("mixer", "query", "kernel"), (d, h, k), 1),
-    Weight("self_attn.k_proj.weight", ("mixer", "key", "kernel"), (d, g, k), 1),
-    Weight("self_attn.v_proj.weight", ("mixer", "value", "kernel"), (d, g, k), 1),
-    Weight("self_attn.dt_proj.weight", ("mixer", "dt", "kernel"), (g, k, g), 2),
-    Weight("self_attn.o_proj.weight", ("mixer", "out", "kernel"), (h, k, d), 2),
-    Weight("self_attn.q_norm.weight", ("mixer", "query_norm", "scale"), (k,)),
-    Weight("self_attn.k_norm.weight", ("mixer", "key_norm", "scale"), (k,)),
-    Weight("post_attention_layernorm.weight", ("norm_mlp", "scale"), (d,)),
-    Weight("mlp.gate_proj.weight", ("mlp", "gate", "kernel"), (d, hidden), 1),
-    Weight("mlp.up_proj.weight", ("mlp", "up", "kernel"), (d, hidden), 1),
-    Weight("mlp.down_proj.weight", ("mlp", "down", "kernel"), (hidden, d), 1),
+    plain("input_residual", ("mixer_scale",), (d,)),
+    plain("post_attention_residual", ("mlp_scale",), (d,)),
+    plain("input_layernorm.weight", ("norm_mixer", "scale"), (d,)),
+    plain("self_attn.A", ("mixer", "A"), (g,)),
+    linear("self_attn.q_proj.weight", ("mixer", "query", "kernel"), (d, h, k)),
+    linear("self_attn.k_proj.weight", ("mixer", "key", "kernel"), (d, g, k)),
+    linear("self_attn.v_proj.weight", ("mixer", "value", "kernel"), (d, g, k)),
+    linear("self_attn.dt_proj.weight", ("mixer", "dt", "kernel"), (g, k, g), 2),
+    linear("self_attn.o_proj.weight", ("mixer", "out", "kernel"), (h, k, d), 2),
+    plain("self_attn.q_norm.weight", ("mixer", "query_norm", "scale"), (k,)),
+    plain("self_attn.k_norm.weight", ("mixer", "key_norm", "scale"), (k,)),
+    plain("post_attention_layernorm.weight", ("norm_mlp", "scale"), (d,)),
+    linear("mlp.gate_proj.weight", ("mlp", "gate", "kernel"), (d, hidden)),
+    linear("mlp.up_proj.weight", ("mlp", "up", "kernel"), (d, hidden)),
+    linear("mlp.down_proj.weight", ("mlp", "down", "kernel"), (hidden, d)),
   ]
-  weights = [Weight(EMBEDDING, ("embedding",), (v, d))]
+  weights = [plain(EMBEDDING, ("embedding",), (v, d))]
   for i in range(network["depth"]):
     weights += [
       w._replace(name=f"model.layers.{i}.{w.name}", path=(f"block_{i}", *w.path))
       for w in layer
     ]
-  weights.append(Weight("model.norm.weight", ("norm", "scale"), (d,)))
+  weights.append(plain("model.norm.weight", ("norm", "scale"), (d,)))
   if not network.get("ties_head", True):
-    weights.append(Weight(HEAD, ("head",), (d, v), 1))
+    weights.append(linear(HEAD, ("head",), (d, v)))
   return weights
 
 
@@ -161,24 +125,3 @@ def _without_copy(arrays: Arrays) -> Arrays:
   if not np.array_equal(arrays[HEAD], arrays[EMBEDDING]):
     return arrays
   return {name: x for name, x in arrays.items() if name != HEAD}
-
-
-def _put(tree: Params, path: Sequence[str], leaf: Any) -> None:
-  for part in path[:-1]:
-    tree = tree.setdefault(part, {})
-  tree[path[-1]] = leaf
-
-
-def _stack(params: Params, depth: int) -> Params:
-  """Layers `block_i` as one `blocks` with an axis of layers first."""
-  layers = [params.pop(f"block_{i}") for i in range(depth)]
-  return params | {"blocks": jax.tree.map(lambda *x: np.stack(x), *layers)}
-
-
-def _unstack(params: Params, depth: int) -> Params:
-  """The reverse of `_stack`; layers that are too few or many are found later."""
-  rest = {name: x for name, x in params.items() if name != "blocks"}
-  layers = params.get("blocks", {})
-  for i in range(min([depth, *(len(x) for x in jax.tree.leaves(layers))])):
-    rest[f"block_{i}"] = jax.tree.map(lambda x, i=i: x[i], layers)
-  return rest
