@@ -9,9 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mdm.nn.layers import Initializer, Linear
+from mdm.nn.patches import take_tokens
 
 
 def attend(
@@ -44,8 +45,9 @@ def attend(
 class Attention(nn.Module):
   """Self-attention, or attention to `memory` where one is given.
 
-  The keys and values of a memory are computed once, for all queries. Parameters:
-  `qkv` (one fused map) or `query` and `key_value`, and `out`.
+  The keys and values of a memory are computed once, for all queries; those of a
+  `context` for its tokens only. Parameters: `qkv` (one fused map, with or without a
+  context) or `query` and `key_value`, and `out`.
   """
 
   heads: int
@@ -59,8 +61,13 @@ class Attention(nn.Module):
     memory: Float[Array, "b m e"] | None = None,
     *,
     visible: Bool[Array, "#b 1 #q m"] | None = None,
+    context: Int[Array, "b m"] | None = None,
   ) -> Float[Array, "b q d"]:
     """Mixes tokens; the width of the result is that of `x`.
+
+    Args:
+      visible: which keys each query may see; None for all.
+      context: places of the tokens of `x` that have keys and values; None for all.
 
     Raises:
       ValueError: if the width is no multiple of the number of heads.
@@ -71,7 +78,12 @@ class Attention(nn.Module):
         f"width = {width} is no multiple of heads = {self.heads}; change one of them."
       )
     split = (self.heads, width // self.heads)
-    if memory is None:
+    if memory is None and context is not None:
+      project = self._project((3, *split), "qkv")
+      query = project(x, slice(0, 1))[:, :, 0]  # b q h k
+      pair = project(take_tokens(x, context), slice(1, 3))  # b m 2 h k
+      key, value = jnp.moveaxis(pair, 2, 0)  # each b m h k
+    elif memory is None:
       qkv = self._project((3, *split), "qkv")(x)  # b q 3 h k
       query, key, value = jnp.moveaxis(qkv, 2, 0)  # each b q h k
     else:

@@ -67,8 +67,10 @@ class Linear(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*dims"]) -> Float[Array, "*out"]:
-    """Maps [... inputs] to [... features]."""
+  def __call__(
+    self, x: Float[Array, "*dims"], part: slice | None = None
+  ) -> Float[Array, "*out"]:
+    """Maps [... inputs] to [... features], or to a part of the first feature axis."""
     features = tuple(self.features)
     inputs = x.shape[-self.contract :]
 
@@ -78,13 +80,16 @@ class Linear(nn.Module):
       return self.kernel_init(key, matrix, jnp.float32).reshape(shape)
 
     kernel = self.param("kernel", named(init, *self.axes), inputs + features)
+    if part is not None:
+      kernel = kernel[(slice(None),) * self.contract + (part,)]
     y = jnp.tensordot(
       x.astype(self.dtype), kernel.astype(self.dtype), axes=self.contract
     )  # ... features
     if not self.use_bias:
       return y
     zeros = named(nn.initializers.zeros, *self.axes[self.contract :])
-    return y + self.param("bias", zeros, features).astype(self.dtype)
+    bias = self.param("bias", zeros, features)
+    return y + (bias if part is None else bias[part]).astype(self.dtype)
 
 
 class LayerNorm(nn.Module):

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mdm.nn.attention import Attention
 from mdm.nn.layers import Initializer, LayerNorm, Mlp, drop_path, drop_rates
@@ -49,17 +49,22 @@ class Block(nn.Module):
     self,
     x: Float[Array, "br n d"],
     memory: Float[Array, "b m e"] | None = None,
-    visible: Bool[Array, "#br 1 #n n"] | None = None,
+    visible: Bool[Array, "#br 1 #n k"] | None = None,
     rate: float | Float[Array, ""] | None = None,
+    context: Int[Array, "br k"] | None = None,
   ) -> Float[Array, "br n d"]:
     """Applies the layer; `rate` is the share of dropped branches (None: no draw).
+
+    Tokens look at those of the `context` only, at their states in this layer.
 
     `x` may hold several copies of each example, one after the other: they see only
     themselves, and share the keys and values of their example's memory.
     """
     make: dict[str, Any] = {"kernel_init": self.kernel_init, "dtype": self.dtype}
     own = Attention(self.heads, name="self_attention", **make)
-    x = self._add(x, "norm_self", lambda y: own(y, visible=visible), rate)
+    x = self._add(
+      x, "norm_self", lambda y: own(y, visible=visible, context=context), rate
+    )
     if memory is not None:
       cross = Attention(self.heads, name="cross_attention", **make)
 
@@ -142,7 +147,8 @@ class Stack(nn.Module):
     self,
     x: Float[Array, "br n d"],
     memory: Float[Array, "b m e"] | None = None,
-    visible: Bool[Array, "#br 1 #n n"] | None = None,
+    visible: Bool[Array, "#br 1 #n k"] | None = None,
+    context: Int[Array, "br k"] | None = None,
     *,
     train: bool,
   ) -> Float[Array, "br n d"]:
@@ -154,17 +160,19 @@ class Stack(nn.Module):
     settings["deterministic"] = not train
     rates = drop_rates(self.drop_path, self.depth)
     if self.scan:
-      x = self._scan(block(name="blocks", **settings), x, memory, visible, rates)
+      scanned = block(name="blocks", **settings)
+      x = self._scan(scanned, x, memory, visible, context, rates)
     else:
       for i, rate in enumerate(rates):
-        x = block(name=f"block_{i}", **settings)(x, memory, visible, rate or None)
+        layer = block(name=f"block_{i}", **settings)
+        x = layer(x, memory, visible, rate or None, context)
     is_normed = self.norm_first and self.has_norm
     return LayerNorm(self.epsilon, name="norm")(x) if is_normed else x
 
-  def _scan(self, block, x, memory, visible, rates):  # noqa: ANN001, ANN202
+  def _scan(self, block, x, memory, visible, context, rates):  # noqa: ANN001, ANN202
     def body(block: nn.Module, x: jax.Array, rate: jax.Array | None) -> tuple:
       """One layer of the scan."""
-      return block(x, memory, visible, rate), None
+      return block(x, memory, visible, rate, context), None
 
     layers = nn.scan(
       body,
@@ -182,12 +190,17 @@ class Transformer(Stack):
   def __call__(
     self,
     x: Float[Array, "b n d"],
-    visible: Bool[Array, "#b 1 #n n"] | None = None,
+    visible: Bool[Array, "#b 1 #n k"] | None = None,
+    context: Int[Array, "b k"] | None = None,
     *,
     train: bool,
   ) -> Float[Array, "b n d"]:
-    """Encodes tokens; `visible` None means every token sees every other."""
-    return self.run(x, None, visible, train=train)
+    """Encodes tokens; `visible` None means every token sees every other.
+
+    Where the places of a `context` are given, only its tokens are seen, in every layer
+    at their states there.
+    """
+    return self.run(x, None, visible, context, train=train)
 
 
 class CrossDecoder(Stack):

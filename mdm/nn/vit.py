@@ -27,7 +27,7 @@ from mdm.nn.patches import grid_of, patchify, take_tokens
 from mdm.nn.positions import grid_sincos
 from mdm.nn.transformer import Transformer
 
-POSITIONS = ("sincos", "learned", "none")
+POSITIONS = ("sincos", "learned", "learned_zero", "none")
 SMALL = nn.initializers.normal(0.02)
 
 
@@ -42,7 +42,8 @@ class Vit(nn.Module):
 
   Attributes:
     patch: side of a patch in pixels.
-    positions: "sincos" (fixed), "learned", or "none".
+    positions: "sincos" (fixed), "learned", "learned_zero" (learned from 0, so that the
+      network starts as one without), or "none".
     has_cls: whether a class token comes first.
     has_norm: whether a last layer norm ends the stack.
     gather: how patches are chosen, see `patches.take_tokens`.
@@ -72,7 +73,8 @@ class Vit(nn.Module):
     *,
     keep: Int[Array, "b k"] | None = None,
     mask: Bool[Array, "b n"] | None = None,
-    visible: Bool[Array, "#b 1 #t t"] | None = None,
+    visible: Bool[Array, "#b 1 #t s"] | None = None,
+    context: Int[Array, "b s"] | None = None,
     train: bool = False,
   ) -> Float[Array, "b t d"]:
     """Encodes images.
@@ -81,6 +83,8 @@ class Vit(nn.Module):
       keep: places of the patches to encode, in this order; None for all.
       mask: True for patches in whose place a learned token stands (with `keep` None).
       visible: which tokens may be seen by which; None for all.
+      context: places of the tokens that are seen at all, the class token being the
+        first if there is one; None for all. What is not seen costs no keys or values.
 
     Returns:
       Tokens of the k (or n) patches, after the class token if there is one.
@@ -97,11 +101,12 @@ class Vit(nn.Module):
       token = self._token("mask_embedding")
       x = jnp.where(mask[..., None], token.astype(x.dtype), x)
     if self.positions != "none":
-      table = self._places(*grid_of(*image.shape[1:3], self.patch))[None]  # 1 n d
+      grid = grid_of(image.shape[1], image.shape[2], self.patch)
+      table = self._places(*grid)[None]  # 1 n d
       x = x + (table if keep is None else take_tokens(table, keep)).astype(x.dtype)
     if self.has_cls:
       x = prepend(self._token("cls_embedding"), x)
-    return self._stack()(x, visible, train=train)
+    return self._stack()(x, visible, context, train=train)
 
   def _linear(self, name: str) -> Linear:
     return Linear(
@@ -118,7 +123,8 @@ class Vit(nn.Module):
   def _places(self, rows: int, columns: int) -> Float[Array, "n d"]:
     if self.positions == "sincos":
       return jnp.asarray(grid_sincos(rows, columns, self.width))
-    init = named(SMALL, None, "embed")
+    start = SMALL if self.positions == "learned" else nn.initializers.zeros
+    init = named(start, None, "embed")
     return self.param("position_embedding", init, (rows * columns, self.width))
 
   def _stack(self) -> Transformer:
@@ -182,7 +188,9 @@ class MaskedDecoder(nn.Module):
     init = named(SMALL, None, None, None)
     token = self.param("mask_embedding", init, (1, 1, self.width)).astype(x.dtype)
     hidden = jnp.broadcast_to(token, (*split.hide.shape, self.width))  # b m d
-    places = jnp.asarray(grid_sincos(*grid, self.width))[None].astype(x.dtype)
+    places = jnp.asarray(grid_sincos(grid[0], grid[1], self.width))[None].astype(
+      x.dtype
+    )
     order = jnp.concatenate([split.keep, split.hide], axis=1)  # b n
     patches = jnp.concatenate([x[:, others:], hidden], axis=1)
     x = jnp.concatenate([x[:, :others], patches + take_tokens(places, order)], axis=1)

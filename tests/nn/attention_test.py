@@ -94,3 +94,46 @@ def test_grouped_keys_and_values_serve_consecutive_queries():
   for h in range(4):
     one = attend(query[:, :, [h]], key[:, :, [h // 2]], value[:, :, [h // 2]])
     np.testing.assert_allclose(ours[:, :, [h]], one, atol=1e-6)
+
+
+def test_a_context_has_keys_and_values_alone_and_equals_hiding_the_other_tokens():
+  x, context = draw(2, 6, 8), jnp.array([[4, 1], [0, 5]])
+  variables = jax.jit(Attention(2).init)(jax.random.key(0), x)
+  seen = jax.nn.one_hot(context, 6, dtype=bool).any(1)[:, None, None]  # b 1 1 n
+
+  @jax.jit
+  def mix(x, **given):
+    return Attention(2).apply(variables, x, **given)
+
+  ours = mix(x, context=context)
+  np.testing.assert_allclose(ours, mix(x, visible=seen), atol=1e-6)
+  everything = jnp.broadcast_to(jnp.arange(6), (2, 6))
+  np.testing.assert_allclose(mix(x, context=everything), mix(x), atol=1e-6)
+  whose = jax.jacobian(lambda x: mix(x, context=context)[:, :, 0].sum(0))(x)
+  reads = (whose[:, 0] != 0).any(-1)  # q m: of the first example
+  np.testing.assert_array_equal(reads, np.eye(6, dtype=bool) | seen[0, 0])
+
+
+def test_a_context_of_a_quarter_saves_keys_values_and_their_products():
+  x = draw(1, 64, 32)
+  variables = jax.eval_shape(Attention(2).init, jax.random.key(0), x)
+
+  def work(**given):
+    run = jax.jit(lambda v, x: Attention(2).apply(v, x, **given))
+    return run.lower(variables, x).cost_analysis()["flops"]
+
+  width, n, kept = 32, 64, 16
+  all_maps, attention = 2 * 4 * n * width**2, 2 * 2 * n**2 * width
+  saved = (n - kept) / n * (all_maps / 2 + attention)
+  whole = work()
+  part = work(context=jnp.arange(kept)[None])
+  assert whole - part >= saved
+  assert whole >= all_maps + attention
+
+
+def test_parameters_are_the_same_with_and_without_a_context():
+  x = draw(1, 4, 8)
+  init = jax.jit(Attention(2).init)
+  plain = init(jax.random.key(0), x)
+  short = init(jax.random.key(0), x, context=jnp.array([[2]]))
+  jax.tree.map(np.testing.assert_array_equal, plain, short)

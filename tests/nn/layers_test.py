@@ -127,3 +127,16 @@ def test_gated_mlp_multiplies_a_gate_and_a_map(variables_of, kind):
   gate, up, down = (params[name]["kernel"] for name in ("gate", "up", "down"))
   plain = (activation(GATES[kind])(x @ gate) * (x @ up)) @ down
   np.testing.assert_allclose(mlp.apply({"params": params}, x), plain, rtol=1e-5)
+
+
+def test_a_part_of_the_first_feature_axis_is_that_part_of_the_whole():
+  layer = Linear((3, 2), (None, None, None), contract=2)
+  x = jax.random.normal(jax.random.key(0), (5, 2, 4))
+  variables = layer.init(jax.random.key(1), x)
+  variables["params"]["bias"] = variables["params"]["bias"].replace_boxed(
+    jax.random.normal(jax.random.key(2), (3, 2))
+  )
+  whole = layer.apply(variables, x)
+  np.testing.assert_allclose(
+    layer.apply(variables, x, slice(1, 3)), whole[:, 1:3], atol=1e-6
+  )

@@ -145,6 +145,21 @@ def test_hidden_tokens_of_a_transformer_get_no_gradient_from_the_others(variable
   assert (gradient[:, visible] != 0).any(-1).all()
 
 
+@pytest.mark.parametrize("settings", [{}, {"scan": True, "remat": "full"}])
+def test_a_context_equals_hiding_the_others_in_every_layer(variables_of, settings):
+  model = Transformer(depth=2, heads=2, **settings)
+  x, context = draw(2, 5, 8), jnp.array([[3, 0], [1, 4]])
+  seen = jax.nn.one_hot(context, 5, dtype=bool).any(1)[:, None, None]  # b 1 1 n
+  variables = variables_of(model, x, train=False)
+
+  @jax.jit
+  def both(variables):
+    ours = model.apply(variables, x, context=context, train=False)
+    return ours, model.apply(variables, x, seen, train=False)
+
+  np.testing.assert_allclose(*both(variables), atol=1e-5)
+
+
 def test_pre_norm_ends_in_a_norm_and_post_norm_does_not(variables_of):
   first, after = (
     set(variables_of(build(norm_first=n), X, MEMORY, train=False)["params"])

@@ -128,6 +128,29 @@ def test_learned_positions_are_parameters_and_fixed_ones_are_not():
   assert "position_embedding" not in start(Vit(**SMALL), image())["params"]
 
 
+def test_learned_positions_from_zero_start_as_a_network_without_any():
+  keys = jax.random.key(1)
+  plain, zero = (Vit(**SMALL, positions=p) for p in ("none", "learned_zero"))
+  variables = meta.unbox(jax.jit(zero.init)(keys, image()))
+  table = variables["params"]["position_embedding"]
+  assert table.shape == (N, 16) and (table == 0).all()
+  without = {k: v for k, v in variables["params"].items() if k != "position_embedding"}
+  np.testing.assert_array_equal(
+    run(zero, variables, image()), run(plain, {"params": without}, image())
+  )
+
+
+def test_tokens_outside_of_the_context_change_no_other_token(encoder):
+  module, variables = encoder
+  context = jnp.asarray([[0, 2, 5]] * 2)  # of tokens: the class is the first
+  found = run(module, variables, image(), context=context)
+  cell = image().at[:, 4:, 4:8].set(9.0)  # patch 4 is token 5
+  other = image().at[:, :4, 8:].set(9.0)  # patch 2 is token 3
+  assert (run(module, variables, cell, context=context) != found).any(-1).all()
+  changed = (run(module, variables, other, context=context) != found).any(-1)
+  np.testing.assert_array_equal(changed, [[i == 3 for i in range(N + 1)]] * 2)
+
+
 @pytest.mark.parametrize(
   ("setting", "words"),
   [
