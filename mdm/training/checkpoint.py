@@ -104,7 +104,8 @@ class Checkpoints:
   def restore_variables(self, step: int | None = None) -> tuple[PyTree, int]:
     """What `method.apply` takes, without the optimiser, on one device; and its step.
 
-    Needs no target: names and shapes are those of the checkpoint's own record.
+    Needs no target: names and shapes are those of the checkpoint's own record. The
+    device is the same whatever mesh is set.
 
     Raises:
       CheckpointError: there is none, or it is damaged.
@@ -115,7 +116,8 @@ class Checkpoints:
       "collections",
     )
     target: dict[str, Any] = {}
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.local_devices()[0]
+    place = jax.sharding.SingleDeviceSharding(device)
     for name, leaf in record.items():
       *parents, last = name.split("/")
       if parents and parents[0] in roots:
@@ -126,8 +128,9 @@ class Checkpoints:
       restore_args=ocp.checkpoint_utils.construct_restore_args(target),
       partial_restore=True,
     )
-    found = self._read(step, path, state=wanted)["state"]
-    _check_fingerprints(record, found, path)
+    with jax.set_mesh(jax.sharding.Mesh([device], ("data",))):
+      found = self._read(step, path, state=wanted)["state"]
+      _check_fingerprints(record, found, path)
     return {"params": found[roots[0]], **found.get("collections", {})}, step
 
   def record(self, step: int | None = None) -> dict[str, Any]:
@@ -238,6 +241,11 @@ def open_checkpoints(
   _hush_late_writes()
   with _quiet():
     return Checkpoints(folder, ocp.CheckpointManager(folder, options=options))
+
+
+def has_checkpoints(workdir: str | Path) -> bool:
+  """Whether a run's folder holds any, sound or not."""
+  return any(path.name.isdigit() for path in (Path(workdir) / FOLDER).glob("*"))
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ SECTIONS = {
   "optimizer": settings.Optimizer,
   "sharding": settings.Sharding,
 }
-OPEN_SECTIONS = ("method", "model", "data", "eval")
+OPEN_SECTIONS = ("method", "model", "data", "eval", "init")
 RESUMABLE = ("train.steps", "train.log_every", "train.eval_every", "train.keep",
              "train.checkpoint_every", "train.on_nan", "train.on_corrupt",
              "train.threads", "sharding", "eval", "data.data_dir")  # fmt: skip

@@ -22,11 +22,17 @@ from jax.sharding import Mesh
 
 from mdm.methods.base import Method
 from mdm.training import build, settings, sharding
-from mdm.training.checkpoint import Checkpoints, open_checkpoints, versions
+from mdm.training.checkpoint import (
+  Checkpoints,
+  has_checkpoints,
+  open_checkpoints,
+  versions,
+)
 from mdm.training.clock import Clock
 from mdm.training.feed import Feed, check_facts, make_feed
 from mdm.training.hardware import describe_hardware
 from mdm.training.optimizer import make_optimizer, make_schedule
+from mdm.training.origin import Origin, read_origin
 from mdm.training.plan import Plan, make_plan
 from mdm.training.progress import Progress
 from mdm.training.state import State, init_state, init_variables
@@ -70,6 +76,7 @@ class Run:
   checkpoints: Checkpoints
   evaluators: Mapping[str, Evaluator]
   clock: Clock
+  origin: Origin | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +137,7 @@ def prepare_run(
   """Checks the config and builds what it names; nothing is compiled yet."""
   train_cfg, optimizer_cfg, sharding_cfg, mesh = read_settings(cfg)
   method = build.build_method(cfg)
+  origin = read_origin(cfg.init.to_dict())
   feed = make_feed(cfg) if feed is None else feed
   check_facts(method, feed.facts)
   plan = make_plan(train_cfg, feed.epoch)
@@ -152,13 +160,15 @@ def prepare_run(
       epoch=feed.epoch,
     ),
   )
+  if origin and not has_checkpoints(workdir):
+    origin.check(abstract.params)
   folder = claim_workdir(cfg, workdir, feed.files)
   return Run(
     cfg=cfg, workdir=folder, plan=plan, train=train_cfg, feed=feed, method=method,
     mesh=mesh, make_state=make_state, abstract_state=abstract,
     step=compile_train_step(step, jax.tree.map(lambda x: x.sharding, abstract)),
     checkpoints=open_checkpoints(folder, train_cfg.keep), evaluators=evaluators,
-    clock=clock,
+    clock=clock, origin=origin,
   )  # fmt: skip
 
 
@@ -219,7 +229,7 @@ def plan_state(
 
 
 def start_state(run: Run) -> State:
-  """The newest saved state, or a fresh one."""
+  """The newest saved state, or a fresh one, with the parameters that `init` names."""
   with run.clock.within("checkpoint"):
     if run.train.on_corrupt == "previous":
       state = run.checkpoints.restore_newest_sound(run.abstract_state)
@@ -229,7 +239,11 @@ def start_state(run: Run) -> State:
   if state is not None:
     return state
   with run.clock.within("compile"):
-    return jax.block_until_ready(run.make_state())
+    state = jax.block_until_ready(run.make_state())
+  if run.origin is None:
+    return state
+  with run.clock.within("start"):
+    return jax.block_until_ready(run.origin.apply(state, run.workdir))
 
 
 def take_steps(

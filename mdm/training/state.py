@@ -1,11 +1,13 @@
 """The training state: everything that a checkpoint must hold, and nothing random."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -71,6 +73,35 @@ def init_state(
     ema=jax.tree.map(jnp.copy, params) if ema else None,
     skipped=jnp.zeros((), jnp.int32),
   )
+
+
+def set_parameters(state: State, arrays: Mapping[str, np.ndarray]) -> State:
+  """A fresh state with some parameters replaced, laid out as it was.
+
+  Args:
+    state: before its first step: its averages become the parameters again.
+    arrays: new values by path ("encoder/stem/kernel").
+  """
+
+  def place(path: Any, leaf: jax.Array) -> jax.Array:
+    """One parameter on its devices."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    if name not in arrays:
+      return leaf
+    value = arrays[name].astype(leaf.dtype)
+    return jax.make_array_from_callback(
+      value.shape, leaf.sharding, lambda part: value[part]
+    )
+
+  def begin(state: State, params: PyTree) -> State:
+    """Copies the parameters to all that starts equal to them."""
+    copy = jax.tree.map(jnp.copy, params)
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return dataclasses.replace(state, params=copy, ema=ema)
+
+  placed = jax.tree_util.tree_map_with_path(place, state.params)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+  return jax.jit(begin, out_shardings=shardings)(state, placed)
 
 
 def leaf_paths(tree: PyTree) -> dict[str, Any]:
