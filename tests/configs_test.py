@@ -11,6 +11,7 @@ from toys.batches import batch_like
 
 from mdm.evaluation import claims
 from mdm.training import build, config, loop
+from mdm.training.origin import read_origin
 from mdm.training.state import init_variables
 
 ROOT = Path(__file__).parents[1]
@@ -40,14 +41,16 @@ def test_header_names_its_command(path):
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda p: p.stem)
-def test_every_arm_of_a_claim_is_valid(path):
+def test_every_arm_of_a_claim_is_valid(path, monkeypatch):
+  monkeypatch.chdir(ROOT)
   claim = claims.load_claim(path)
   evaluated = {}
-  for arm, overrides in claim.arms.items():
-    cfg = config.load(ROOT / claim.base, [*claim.shared, *overrides])
+  for run in (*claim.stages, *claim.arms):
+    cfg = claim.config_of(run, "runs/claim", seed=0)
     loop.read_settings(cfg)
     build.build_method(cfg)
-    evaluated[arm] = set(cfg.eval)
+    read_origin(cfg.init.to_dict())
+    evaluated[run] = set(cfg.eval) | {name.split("/")[0] for name in claim.reach}
   assert {n.split("/")[0] for n in claim.report} <= set.union(*evaluated.values())
   for first, second, number, *other in claim.compare:
     assert number.split("/")[0] in evaluated[first]

@@ -77,13 +77,13 @@ def claim(
   seeds: int | None = None,
   overrides: Sequence[str] = (),
 ) -> ClaimReport:
-  """Trains a claim's arms with seeds and compares them; again to resume.
+  """Trains a claim's stages and arms with seeds and compares the arms; again to resume.
 
   Args:
     path: the claim's file.
     workdir: folder of its runs.
     seeds: number of seeds, if not the claim's.
-    overrides: applied to every arm.
+    overrides: applied to every stage and arm.
   """
   from mdm.evaluation import claims
 
@@ -94,6 +94,8 @@ def claim(
     outcome = train(cfg, folder)
     if outcome.stopped is not None:
       raise KeyboardInterrupt
+    if not cfg.eval:  # a stage may be there for its weights alone
+      return {}
     found = {k: v for k, v in outcome.metrics.items() if k.split("/")[0] in cfg.eval}
     return found or evaluate(folder)
 

@@ -4,12 +4,23 @@ A claim's config names a base config, its arms (overrides each), the seeds, and 
 arms to compare on an evaluation's number. Seeds are paired: a seed gives the same
 initial parameters and data order in every arm, so the interval is that of the mean
 paired difference (Student's t, n - 1 degrees of freedom).
+
+  {
+    "base": "configs/image/classify_cifar10.py",
+    "stages": {"mae": {"base": "configs/image/mae_cifar10.py", "set": []}},
+    "arms": {"scratch": [], "pretrained": ["init.run={mae}"]},
+    ...
+  }
+
+Stages are trained before the arms, once for each seed. In overrides, "{mae}" is the
+folder of the run of that name with the same seed.
 """
 
 import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +29,10 @@ import ml_collections
 import numpy as np
 import scipy.stats
 
+from mdm.evaluation.curves import compare_speeds
 from mdm.training import config
 
+NAME = re.compile(r"\{([A-Za-z][\w-]*)\}")
 Numbers = Mapping[str, float]
 Trainer = Callable[[ml_collections.ConfigDict, Path], Numbers]
 
@@ -31,29 +44,78 @@ class Claim:
   Attributes:
     title: the paper's claim in one sentence.
     base: path of the config that all arms share.
-    arms: overrides ("section.key=value") of each arm, by its name.
+    arms: overrides ("section.key=value") of each arm, by its name; an arm of another
+      base is written like a stage.
     compare: (arm, arm, number): by how much the first exceeds the second. Where the
       two are different numbers, perhaps of one arm, a fourth entry names the second's.
     report: numbers to print, for every arm that has them.
     shared: overrides for every arm.
     seeds: how often each arm is trained.
     first_seed: of them; above 0 where the recipe was chosen on the seeds before.
+    stages: what is trained before the arms, by name: the path of its "base" and the
+      overrides "set". An override may name the folder of a run before it: "{mae}".
+    reach: numbers found from learning curves, by name: the settings of
+      `curves.compare_speeds`, {"number": "val/loss", "of": arm}, give the steps that
+      each arm took to be as good as that one was at its end.
   """
 
   title: str
   base: str
-  arms: Mapping[str, Sequence[str]]
+  arms: Mapping[str, Sequence[str] | Mapping[str, Any]]
   compare: Sequence[Sequence[str]]
   report: Sequence[str]
   shared: Sequence[str] = ()
   seeds: int = 3
   first_seed: int = 0
+  stages: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+  reach: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self) -> None:
+    if both := set(self.stages) & set(self.arms):
+      raise ValueError(f"{min(both)!r} is a stage and an arm; give each its own name.")
+    known: list[str] = []
+    for name in (*self.stages, *self.arms):
+      for named in NAME.findall("\n".join(self.run(name)[1])):
+        if named not in known:
+          raise ValueError(config.unknown_key(named, known, f"a run before {name!r}"))
+      known.append(name)
+    for settings in self.reach.values():
+      if settings.get("of") not in (None, *self.arms):
+        raise ValueError(
+          config.unknown_key(settings["of"], self.arms, "an arm of the claim")
+        )
     for first, second, *_ in self.compare:
       for arm in (first, second):
         if arm not in self.arms:
           raise ValueError(config.unknown_key(arm, self.arms, "an arm of the claim"))
+
+  def run(self, name: str) -> tuple[str, Sequence[str]]:
+    """Base config and overrides of a stage or an arm.
+
+    Raises:
+      ValueError: it is written with keys other than "base" and "set".
+    """
+    given = self.stages[name] if name in self.stages else self.arms[name]
+    if not isinstance(given, Mapping):
+      return self.base, [*self.shared, *given]
+    for key in given:
+      if key not in ("base", "set"):
+        raise ValueError(config.unknown_key(key, ("base", "set"), f"a key of {name!r}"))
+    shared = self.shared if name in self.arms else ()
+    return given.get("base", self.base), [*shared, *given.get("set", ())]
+
+  def config_of(
+    self, name: str, workdir: str | Path, seed: int, overrides: Sequence[str] = ()
+  ) -> ml_collections.ConfigDict:
+    """The config of a stage or an arm with one seed."""
+    base, settings = self.run(name)
+
+    def fill(match: re.Match[str]) -> str:
+      """The folder of the run that is named."""
+      return str(folder_of(workdir, match[1], seed))
+
+    settings = [NAME.sub(fill, setting) for setting in settings]
+    return config.load(base, [*settings, *overrides, f"seed={seed}"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +128,8 @@ class Difference:
 
   def verdict(self) -> str:
     """Whether the interval excludes 0, and on which side."""
+    if math.isnan(self.mean):
+      return "not reached"
     if math.isnan(self.low):
       return "one seed"
     return "holds" if self.low > 0 else "reversed" if self.high < 0 else "not shown"
@@ -89,33 +153,49 @@ def run_claim(
   claim: Claim, workdir: str | Path, trainer: Trainer, *, seeds: int | None = None,
   overrides: Sequence[str] = (), say: Callable[[str], None] = print,
 ) -> dict[str, list[Numbers]]:  # fmt: skip
-  """Trains every arm with every seed; what is done already is read, not repeated.
+  """Trains every stage and arm with every seed; what is done is read, not repeated.
 
   Args:
     claim: what is compared.
-    workdir: one folder per arm and seed is made in it.
+    workdir: one folder per run and seed is made in it.
     trainer: trains a config in a folder and returns its evaluations' numbers.
     seeds: number of seeds, if not the claim's.
-    overrides: applied to every arm last.
+    overrides: applied to every stage and arm last.
     say: told what is done next.
+
+  Returns:
+    The arms' numbers, one mapping for each seed.
   """
   results: dict[str, list[Numbers]] = {arm: [] for arm in claim.arms}
   for seed in range(claim.first_seed, claim.first_seed + (seeds or claim.seeds)):
-    for arm, settings in claim.arms.items():
-      cfg = config.load(
-        claim.base, [*claim.shared, *settings, *overrides, f"seed={seed}"]
-      )
-      folder = Path(workdir) / f"{arm}-{seed}"
+    for name in (*claim.stages, *claim.arms):
+      cfg = claim.config_of(name, workdir, seed, overrides)
+      folder = folder_of(workdir, name, seed)
       stored = folder / "numbers.json"
-      say(f"{arm}, seed {seed}: {'done' if stored.exists() else folder}")
+      say(f"{name}, seed {seed}: {'done' if stored.exists() else folder}")
       if not stored.exists():
         write_json(stored, dict(trainer(cfg, folder)))
-      results[arm].append(json.loads(stored.read_text()))
+      if name in claim.arms:
+        results[name].append(json.loads(stored.read_text()))
+    runs = {arm: folder_of(workdir, arm, seed) for arm in claim.arms}
+    for number, settings in claim.reach.items():
+      for arm, steps in compare_speeds(runs, **settings).items():
+        results[arm][-1] = {**results[arm][-1], number: steps}
   return results
 
 
+def folder_of(workdir: str | Path, name: str, seed: int) -> Path:
+  """The folder of a stage or an arm with one seed."""
+  return Path(workdir) / f"{name}-{seed}"
+
+
 def compare(first: Sequence[float], second: Sequence[float]) -> Difference:
-  """By how much the first exceeds the second, paired, with a 95% interval."""
+  """By how much the first exceeds the second, paired, with a 95% interval.
+
+  All is NaN where a value is infinite, such as the steps to what was never reached.
+  """
+  if not np.isfinite([*first, *second]).all():
+    return Difference(math.nan, math.nan, math.nan)
   gaps = np.asarray(first, np.float64) - np.asarray(second, np.float64)
   mean, count = float(gaps.mean()), len(gaps)
   if count < 2:
@@ -161,5 +241,7 @@ def write_json(path: Path, value: Any) -> None:
 def _mean_and_spread(values: Sequence[float]) -> str:
   if not values:
     return "-"
+  if lost := sum(not math.isfinite(value) for value in values):
+    return f"not reached by {lost} of {len(values)}"
   spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
   return f"{np.mean(values):.4f}{spread}"

@@ -122,3 +122,112 @@ def test_two_numbers_of_one_arm_are_compared_and_missing_ones_left_out(tmp_path)
   assert "| few | - | 3.2500 ± 0.3536 |" in text
   assert "| text/bits | 3.0000 ± 1.4142 | - |" in text
   assert "| B - B | few - many | +2.1000 |" in text
+
+
+def _staged(tmp_path, **changes):
+  """Two stages, the second after the first; an arm after each, one of another base."""
+  other = tmp_path / "other.py"
+  other.write_text((tmp_path / "base.py").read_text().replace("steps = 3", "steps = 7"))
+  settings = {
+    "stages": {
+      "first": {"base": str(other), "set": ["train.batch=8"]},
+      "second": {"set": ["init={'run': '{first}', 'parts': {'a': 'a'}}"]},
+    },
+    "arms": {
+      "A": [],
+      "B": ["init.run={second}"],
+      "C": {"base": str(other), "set": ["init.run={first}"]},
+    },
+    "shared": ["train.keep=2"],
+    "seeds": 2,
+  }
+  return _claim(tmp_path, **(settings | changes))
+
+
+def test_stages_are_trained_before_the_arms_that_start_from_them(tmp_path):
+  _claim(tmp_path)  # writes the base
+  log = []
+
+  def train(cfg, folder):
+    log.append((folder.name, cfg.train.steps, cfg.train.keep, cfg.init.get("run")))
+    return {"words/accuracy": 0.5}
+
+  claim = _staged(tmp_path)
+  results = claims.run_claim(claim, tmp_path / "w", train, say=lambda _: None)
+  assert log == [
+    row
+    for seed in (0, 1)
+    for row in (
+      (f"first-{seed}", 7, 3, None),
+      (f"second-{seed}", 3, 3, str(tmp_path / f"w/first-{seed}")),
+      (f"A-{seed}", 3, 2, None),
+      (f"B-{seed}", 3, 2, str(tmp_path / f"w/second-{seed}")),
+      (f"C-{seed}", 7, 2, str(tmp_path / f"w/first-{seed}")),
+    )
+  ]
+  assert set(results) == {"A", "B", "C"}
+  (tmp_path / "w/second-1/numbers.json").unlink()
+  log.clear()
+  claims.run_claim(claim, tmp_path / "w", train, say=lambda _: None)
+  assert [row[0] for row in log] == ["second-1"]
+
+
+def test_overrides_reach_stages_and_braces_of_literals_stay(tmp_path):
+  _claim(tmp_path)
+  claim = _staged(tmp_path)
+  cfg = claim.config_of("second", "w", 1, ["train.steps=2"])
+  assert (cfg.train.steps, cfg.seed) == (2, 1)
+  assert cfg.init.to_dict() == {"run": "w/first-1", "parts": {"a": "a"}}
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"stages": {"A": {}}}, "'A' is a stage and an arm"),
+    ({"stages": {"s": {"sets": []}}}, "'sets' is not a key of 's'; did you mean set"),
+    ({"arms": {"A": ["x.y={fist}"]}, "stages": {"first": {}}}, "mean first"),
+    (
+      {"stages": {"s": {"set": ["x.y={t}"]}, "t": {}}},
+      "'t' is not a run before 's'",
+    ),
+    ({"reach": {"n": {"number": "x", "of": "D"}}}, "'D' is not an arm"),
+  ],
+)
+def test_a_wrong_stage_is_refused(tmp_path, changes, message):
+  with pytest.raises(ValueError, match=message):
+    _claim(tmp_path, **({"compare": []} | changes))
+
+
+def test_speeds_are_compared_with_each_seeds_own_run(tmp_path):
+  claim = _claim(
+    tmp_path,
+    reach={"val/steps": {"number": "val/loss", "of": "A"}},
+    compare=[("A", "B", "val/steps")],
+    report=["val/steps"],
+    seeds=2,
+  )
+
+  def train(cfg, folder):
+    folder.mkdir(parents=True)
+    fast = 3 if cfg.train.steps == 5 else 1  # arm B
+    rows = [{"step": k, "val/loss": 9 - fast * k + cfg.seed} for k in range(1, 5)]
+    text = "\n".join(json.dumps(row) for row in rows)
+    (folder / "metrics.jsonl").write_text(text)
+    return {}
+
+  results = claims.run_claim(claim, tmp_path / "w", train, say=lambda _: None)
+  assert [run["val/steps"] for run in results["A"]] == [4, 4]
+  assert [run["val/steps"] for run in results["B"]] == [2, 2]
+  text = claims.summarize(claim, results)
+  assert "| A - B | val/steps | +2.0000 | [+2.0000, +2.0000] | holds |" in text
+
+
+def test_what_was_never_reached_gives_no_difference(tmp_path):
+  claim = _claim(tmp_path, compare=[("A", "B", "steps")], report=["steps"], seeds=2)
+  results = {
+    "A": [{"steps": 4.0}, {"steps": 5.0}],
+    "B": [{"steps": 2.0}, {"steps": math.inf}],
+  }
+  text = claims.summarize(claim, results)
+  assert "| steps | 4.5000 ± 0.7071 | not reached by 1 of 2 |" in text
+  assert "| [+nan, +nan] | not reached |" in text
