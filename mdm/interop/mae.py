@@ -1,0 +1,236 @@
+"""Published MAE weights as ours, and ours as theirs.
+
+A file holds an encoder, an encoder and a decoder, or a fine-tuned classifier. Ours are
+the parameters of `methods.image.mae.Mae`, of its encoder alone, or an encoder beside
+`norm` (where patches are averaged) and `head`. What is read is complete, or an error
+that lists every weight that is not; what is written and read again is the same, bit
+for bit.
+
+Source: *Masked Autoencoders Are Scalable Vision Learners*, He et al., 2022, and its
+code, `models_mae.py` and `models_vit.py`: names and shapes.
+Differences:
+  - fixed positions are no weights here: they are compared when read, and written again.
+  - learned positions (of a fine-tuned classifier) have no row for the class token: the
+    file's is added to the token, the sum that the network sees, and written as zeros.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mdm.interop import layout, safetensors
+from mdm.interop.layout import Arrays, Params, Weight, linear, plain
+from mdm.interop.mae_config import PLACES, grid_table, is_close, read_config
+
+Config = Mapping[str, Any]
+CONVERT = (
+  'python -c "import sys, torch, safetensors.torch as s; f = torch.load(sys.argv[1], '
+  "weights_only=True); s.save_file(f.get('model', f), sys.argv[2])\""
+)
+
+
+def import_weights(
+  arrays: Arrays, config: Config, source: str | Path = "(given)"
+) -> Params:
+  """Parameters of the model that a config names, float32, from published weights.
+
+  Args:
+    arrays: by their published names.
+    config: from `read_config`; `scan` of a network may be set, for stacked layers.
+    source: the file, for errors.
+
+  Raises:
+    ValueError: listing all weights that are missing, unexpected or misshapen; a decoder
+      is needed and there is none; or fixed positions that are others.
+  """
+  has_decoder = any(name.startswith("decoder_") for name in arrays)
+  if "decoder" in config["model"] and not has_decoder:
+    raise ValueError(
+      f"weights file {source} holds an encoder only, and a decoder of random weights "
+      "would fill images with noise; take a file with a decoder, or leave "
+      "config.model.decoder out."
+    )
+  weights, tables = published_weights(config), _tables(config)
+  wanted: dict[str, Any] = {**layout.stored_shapes(weights), **tables}
+  if _learns_places(config):
+    one, n, d = wanted[PLACES].shape
+    wanted[PLACES] = jax.ShapeDtypeStruct((one, n + 1, d), np.float32)
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  safetensors.check_arrays(arrays, wanted, source)
+  for name, table in tables.items():
+    if not is_close(arrays[name], table):
+      raise ValueError(
+        f"{name} of weights file {source} is not the fixed table of sines that its "
+        "shape stands for; such weights need an encoder with positions='learned'."
+      )
+  if _learns_places(config):
+    first, rest = np.split(arrays[PLACES], [1], axis=1)
+    arrays |= {PLACES: rest, "cls_token": arrays["cls_token"] + first}
+  return _restack(layout.read_params(arrays, weights), config, layout.stack_layers)
+
+
+def export_weights(params: Params, config: Config) -> dict[str, np.ndarray]:
+  """Parameters of the model that a config names under their published names.
+
+  Raises:
+    ValueError: listing all parameters that are missing, unexpected or misshapen.
+  """
+  params = _restack(params, config, layout.unstack_layers)
+  arrays = layout.write_arrays(params, published_weights(config))
+  if _learns_places(config):
+    arrays[PLACES] = np.pad(arrays[PLACES], ((0, 0), (1, 0), (0, 0)))
+  return arrays | _tables(config)
+
+
+def load_checkpoint(
+  path: str | Path, config: Config | None = None, **known: Any
+) -> tuple[dict[str, Any], Params]:
+  """The config that a safetensors file stands for, and its parameters.
+
+  Args:
+    path: the file.
+    config: what the file must hold; None for what its shapes say.
+    known: what shapes do not say, see `read_config`.
+
+  Raises:
+    ValueError: a file of PyTorch's own format, a damaged one, or other weights.
+  """
+  path = Path(path)
+  if path.suffix in (".pth", ".pt", ".bin"):
+    raise ValueError(
+      f"weights file {path} is in PyTorch's own format; convert it once where PyTorch "
+      f"is installed: {CONVERT} {path} {path.with_suffix('.safetensors')}"
+    )
+  arrays, _ = safetensors.read_arrays(path)
+  found = read_config(arrays, **known) if config is None else dict(config)
+  return found, import_weights(arrays, found, path)
+
+
+def save_checkpoint(params: Params, config: Config, path: str | Path) -> None:
+  """Writes a safetensors file, which the original loads as its `model`."""
+  arrays = export_weights(params, config)
+  safetensors.save_variables(arrays, path, {"format": "pt"})
+
+
+def published_weights(config: Config) -> list[Weight]:
+  """Every weight that is learned, as a config names the model."""
+  networks, method = config["model"], config.get("method") or {}
+  weights = _encoder(networks["encoder"], config)
+  if "decoder" in networks:
+    weights += _decoder(networks["decoder"], config)
+  if "num_classes" in method:
+    width, classes = networks["encoder"]["width"], method["num_classes"]
+    if method["pool"] == "mean":
+      weights += _norm("fc_norm", ("norm",), width)
+    weights += _linear("head", ("head",), (width, classes))
+  return weights
+
+
+def _encoder(spec: Config, config: Config) -> list[Weight]:
+  """Weights of the encoder."""
+  d, p, channels = spec["width"], spec["patch"], config["data"]["channels"]
+  shape, stored = (p * p * channels, d), (d, channels, p, p)
+  path = ("encoder", "patch_embed")
+  name = "patch_embed.proj.weight"
+  weights = [
+    plain("cls_token", ("encoder", "cls_embedding"), (1, 1, d)),
+    Weight(name, (*path, "kernel"), shape, stored, (2, 3, 1, 0)),
+    plain("patch_embed.proj.bias", (*path, "bias"), (d,)),
+  ]
+  if _learns_places(config):
+    n = math.prod(_grid(config))
+    weights.append(plain(PLACES, ("encoder", "position_embedding"), (n, d), (1, n, d)))
+  weights += _blocks("blocks", ("encoder", "stack"), spec)
+  if spec.get("has_norm", True):
+    weights += _norm("norm", ("encoder", "stack", "norm"), d)
+  return weights
+
+
+def _decoder(spec: Config, config: Config) -> list[Weight]:
+  """Weights of the decoder."""
+  encoder, width = config["model"]["encoder"], spec["width"]
+  features = encoder["patch"] ** 2 * config["data"]["channels"]
+  return [
+    plain("mask_token", ("decoder", "mask_embedding"), (1, 1, width)),
+    *_linear("decoder_embed", ("decoder", "embed"), (encoder["width"], width)),
+    *_blocks("decoder_blocks", ("decoder", "stack"), spec),
+    *_norm("decoder_norm", ("decoder", "stack", "norm"), width),
+    *_linear("decoder_pred", ("decoder", "head"), (width, features)),
+  ]
+
+
+def _blocks(name: str, path: tuple[str, ...], spec: Config) -> list[Weight]:
+  """Weights of a stack of layers."""
+  d, h = spec["width"], spec["heads"]
+  hidden = int(d * spec.get("mlp_ratio", 4.0))
+  weights = []
+  for i in range(spec["depth"]):
+    there, here = f"{name}.{i}", (*path, f"block_{i}")
+    attention = (*here, "self_attention")
+    weights += [
+      *_norm(f"{there}.norm1", (*here, "norm_self"), d),
+      *_linear(f"{there}.attn.qkv", (*attention, "qkv"), (d, 3, h, d // h)),
+      *_linear(f"{there}.attn.proj", (*attention, "out"), (h, d // h, d), 2),
+      *_norm(f"{there}.norm2", (*here, "norm_mlp"), d),
+      *_linear(f"{there}.mlp.fc1", (*here, "mlp", "up"), (d, hidden)),
+      *_linear(f"{there}.mlp.fc2", (*here, "mlp", "down"), (hidden, d)),
+    ]
+  return weights
+
+
+def _linear(
+  name: str, path: tuple[str, ...], shape: tuple[int, ...], inputs: int = 1
+) -> list[Weight]:
+  """Kernel and bias of a linear map."""
+  outs = shape[inputs:]
+  return [
+    linear(f"{name}.weight", (*path, "kernel"), shape, inputs),
+    plain(f"{name}.bias", (*path, "bias"), outs, (math.prod(outs),)),
+  ]
+
+
+def _norm(name: str, path: tuple[str, ...], width: int) -> list[Weight]:
+  """Scale and bias of a norm."""
+  return [
+    plain(f"{name}.weight", (*path, "scale"), (width,)),
+    plain(f"{name}.bias", (*path, "bias"), (width,)),
+  ]
+
+
+def _tables(config: Config) -> dict[str, np.ndarray]:
+  """Fixed positions, which a file holds beside its weights."""
+  networks, (rows, columns) = config["model"], _grid(config)
+  tables = {}
+  if not _learns_places(config):
+    tables[PLACES] = grid_table(rows, columns, networks["encoder"]["width"])
+  if "decoder" in networks:
+    width = networks["decoder"]["width"]
+    tables["decoder_pos_embed"] = grid_table(rows, columns, width)
+  return tables
+
+
+def _grid(config: Config) -> tuple[int, int]:
+  """Rows and columns of patches."""
+  patch = config["model"]["encoder"]["patch"]
+  rows, columns = config["data"]["image_size"]
+  return rows // patch, columns // patch
+
+
+def _learns_places(config: Config) -> bool:
+  """Whether positions are weights."""
+  return config["model"]["encoder"].get("positions", "sincos").startswith("learned")
+
+
+def _restack(params: Params, config: Config, turn: Any) -> Params:
+  """The parameters with their layers stacked or unstacked, where networks scan."""
+  params = dict(params)
+  for name, spec in config["model"].items():
+    if spec.get("scan") and "stack" in params.get(name, {}):
+      params[name] = params[name] | {
+        "stack": turn(params[name]["stack"], spec["depth"])
+      }
+  return params
