@@ -62,6 +62,16 @@ RECALL = {
                 "mixer": {"name": "mixers.dense.DenseAttention", "heads": 2}},
   },
 }  # fmt: skip
+IMAGE = {
+  "method": {},
+  "model": {"encoder": {"name": "vit.Vit", "patch": 8, "width": 16, "depth": 1,
+                        "heads": 2}},
+}  # fmt: skip
+MAE = {
+  "method": {},
+  "model": IMAGE["model"]
+  | {"decoder": {"name": "vit.MaskedDecoder", "width": 16, "depth": 1, "heads": 2}},
+}
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -70,6 +80,7 @@ SMALL = {
   "diffusion.md4": TEXT,
   "diffusion.mdlm": TEXT,
   "diffusion.genmd4": TEXT,
+  "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "text.causal_lm": CAUSAL,
   "text.recall": RECALL,
 }
