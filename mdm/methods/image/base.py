@@ -54,8 +54,8 @@ class ImageMethod(Method, kw_only=True):
     """Random crops and flips of images in [0, 1]."""
     crop, window, turn = split_keys(keys, 3)
     if self.crop_area:
-      size, (low, high) = image.shape[1:3], self.crop_area
-      image = random_resized_crop(crop, image, size=size, scale=(low, high))
+      (_, rows, columns, _), (low, high) = image.shape, self.crop_area
+      image = random_resized_crop(crop, image, size=(rows, columns), scale=(low, high))
     if self.crop_pad:
       image = pad_crop(window, image, self.crop_pad)
     return random_flip(turn, image) if self.flip else image

@@ -122,7 +122,8 @@ class Mae(ImageMethod, kw_only=True):
     Raises:
       ValueError: patches do not tile the image.
     """
-    return grid_of(*image.shape[1:3], self.encoder.patch)
+    _, rows, columns, _ = image.shape
+    return grid_of(rows, columns, self.encoder.patch)
 
   def reconstruct(self, batch: Batch) -> Reconstruction:
     """Hides patches and fills them again, undoing the target's normalisation."""
