@@ -5,7 +5,7 @@ from mdm.api.benching import bench_reader
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
 from mdm.api.model import ImageLike, Model, Reading, load
-from mdm.api.plotting import plot, sample_images
+from mdm.api.plotting import plot, plot_masks, sample_images
 from mdm.api.reading import predict
 from mdm.api.runs import (
   ClaimReport,
@@ -42,6 +42,7 @@ __all__ = [
   "list_data",
   "load",
   "plot",
+  "plot_masks",
   "predict",
   "sample",
   "sample_images",

@@ -12,6 +12,7 @@ from mdm.api.model import ImageLike, Model, load
 from mdm.api.reading import read_named
 from mdm.api.writing import Sample
 from mdm.evaluation.verbs import has_verb
+from mdm.training.build import build_section
 from mdm.training.config import unknown_key
 
 
@@ -46,6 +47,24 @@ def plot(
     _plot_drawing(model, out, 4 if count is None else count, settings)
     return
   _plot_writing(model, out, 1 if count is None else count, settings)
+
+
+def plot_masks(out: str | Path, **settings: Any) -> list[str]:
+  """Draws a sheet of every mask the package has, and returns their names.
+
+  Args:
+    out: the picture's path.
+    **settings: as for `evaluation.mask_examples.MaskSheet`: seed, count, rows, columns
+      and ratio.
+
+  Raises:
+    ValueError: an unknown setting, or one out of range; a file that cannot be written.
+  """
+  from mdm.evaluation.mask_examples import MaskSheet
+  from mdm.evaluation.mask_plots import save_mask_plot
+
+  sheet = build_section(MaskSheet, settings, "masks")
+  return [example.name for example in save_mask_plot(out, sheet)]
 
 
 def sample_images(

@@ -1,4 +1,4 @@
-"""The command plot: a model at work, as a picture."""
+"""The command plot: a model at work, or every mask there is, as a picture."""
 
 import argparse
 from typing import Any
@@ -13,17 +13,21 @@ def add_commands(add: Any) -> None:
   plot = add(
     "plot",
     plot_command,
-    "draw how images are read, or how a text or an image appears, pass by pass",
+    "draw how images are read, or how a text or an image appears, pass by pass; "
+    "or every mask there is (`mdm plot masks`)",
     'mdm plot runs/text --prompt "in the beginning" --out text.gif',
   )
-  plot.add_argument("run_folder", metavar="RUN")
   plot.add_argument(
-    "--out", default="denoising.png", help="a .png; text or images in a .gif move"
+    "run_folder", metavar="RUN", help="a run, or `masks` (a run so named: ./masks)"
+  )
+  plot.add_argument(
+    "--out", help="a .png (denoising.png, masks.png); text or images in a .gif move"
   )
   plot.add_argument(
     "--count",
     type=int,
-    help="test images to take (6), texts to write (1) or images to draw (4)",
+    help="test images to take (6), texts to write (1), images to draw (4) or examples "
+    "of each mask (3)",
   )
   add_decoding(plot.add_argument_group("readers"))
   add_sampling(plot)
@@ -34,6 +38,24 @@ def plot_command(args: argparse.Namespace) -> None:
   from mdm import api
 
   given = read_decoding(args) | read_sampling(args)
-  api.plot(args.run_folder, args.images, args.out, count=args.count, **given)
-  print(f"wrote {args.out}")
-  write_result(args, {"picture": args.out})
+  if args.run_folder == "masks":
+    _plot_masks(args, given)
+    return
+  out = args.out or "denoising.png"
+  api.plot(args.run_folder, args.images, out, count=args.count, **given)
+  print(f"wrote {out}")
+  write_result(args, {"picture": out})
+
+
+def _plot_masks(args: argparse.Namespace, given: dict[str, Any]) -> None:
+  """`mdm plot masks`."""
+  from mdm import api
+
+  if args.images:
+    raise ValueError("`mdm plot masks` reads no images; leave them out.")
+  out = args.out or "masks.png"
+  names = api.plot_masks(
+    out, **given | ({} if args.count is None else {"count": args.count})
+  )
+  print(f"wrote {out}: {len(names)} masks")
+  write_result(args, {"picture": out, "masks": names})
