@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mdm.nn.layers import LayerNorm, Linear, Mlp, activation, conv3x3, named
+from mdm.nn.layers import LayerNorm, Linear, Mlp, activation, conv, named
 from mdm.nn.positions import sinusoids
 from mdm.nn.transformer import Transformer
 
@@ -105,7 +105,7 @@ class Columns(nn.Module):
     """Encodes images with values in [-1, 1]."""
     x = image.astype(self.dtype)
     for i, channels in enumerate(self.stem):
-      x = conv3x3(channels, strides=(2, 2), dtype=self.dtype, name=f"stem_{i}")(x)
+      x = conv(channels, strides=(2, 2), dtype=self.dtype, name=f"stem_{i}")(x)
       x = activation(self.activation)(LayerNorm(name=f"stem_norm_{i}")(x))
     x = column_windows(x, self.window, self.stride)  # b m f
     x = Linear((self.width,), (None, "embed"), dtype=self.dtype, name="embed")(x)

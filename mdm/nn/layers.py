@@ -209,8 +209,9 @@ class GatedMlp(nn.Module):
     return linear(x.shape[-1], ("mlp", "embed"), "down")(gate * up)
 
 
-def conv3x3(
+def conv(
   features: int,
+  side: int = 3,
   *,
   strides: Sequence[int] = (1, 1),
   groups: int = 1,
@@ -218,16 +219,18 @@ def conv3x3(
   dtype: DTypeLike = jnp.float32,
   name: str | None = None,
 ) -> nn.Conv:
-  """A 3x3 convolution padded by one pixel; He's initialisation by outgoing weights.
+  """A square convolution of an odd `side`, padded by half of it.
+
+  It starts as He's initialisation by outgoing weights.
 
   Source: *Delving Deep into Rectifiers*, He et al., 2015, section 2.2.
   """
   kernel = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
   return nn.Conv(
     features,
-    (3, 3),
+    (side, side),
     strides=tuple(strides),
-    padding=((1, 1), (1, 1)),
+    padding=((side // 2, side // 2),) * 2,
     feature_group_count=groups,
     use_bias=use_bias,
     dtype=dtype,

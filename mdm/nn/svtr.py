@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mdm.nn.layers import LayerNorm, Mlp, conv3x3, drop_path, drop_rates
+from mdm.nn.layers import LayerNorm, Mlp, conv, drop_path, drop_rates
 from mdm.nn.transformer import Block, rematerialised
 
 _LINEAR_INIT = nn.initializers.normal(0.02)
@@ -39,7 +39,7 @@ class Stem(nn.Module):
     """Rows and columns divided by four, `width` channels."""
     x = image
     for i, width in enumerate((self.width // 2, self.width)):
-      x = conv3x3(
+      x = conv(
         width, strides=(2, 2), use_bias=False, dtype=self.dtype, name=f"conv_{i}"
       )(x)
       x = nn.BatchNorm(
@@ -69,7 +69,7 @@ class ConvBlock(nn.Module):
     width = x.shape[-1]
     y = x
     for i in range(2):  # nothing between the two
-      y = conv3x3(width, groups=self.heads, dtype=self.dtype, name=f"conv_{i}")(y)
+      y = conv(width, groups=self.heads, dtype=self.dtype, name=f"conv_{i}")(y)
     x = LayerNorm(name="norm_mix")(x + self._drop(y, rate))
     mlp = Mlp(
       int(width * self.mlp_ratio),
@@ -126,7 +126,7 @@ class SVTR(nn.Module):
     rates = iter(drop_rates(self.drop_path, len("".join(self.mixers))))
     for i, mixers in enumerate(self.mixers):
       if i:
-        x = conv3x3(
+        x = conv(
           self.dims[i], strides=self.strides[i - 1], dtype=self.dtype, name=f"down_{i}"
         )(x)
         x = LayerNorm(1e-5, name=f"norm_{i}")(x)

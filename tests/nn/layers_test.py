@@ -12,7 +12,7 @@ from mdm.nn.layers import (
   Mlp,
   RMSNorm,
   activation,
-  conv3x3,
+  conv,
   drop_path,
   drop_rates,
 )
@@ -91,7 +91,7 @@ def test_mlp_drops_only_in_training():
 
 def test_grouped_convolution_keeps_groups_apart():
   x = jnp.zeros((1, 4, 4, 4)).at[..., :2].set(1.0)
-  layer = conv3x3(4, groups=2)
+  layer = conv(4, groups=2)
   y = layer.apply(layer.init(jax.random.key(0), x), x)
   assert (y[..., :2] != 0).any()
   assert (y[..., 2:] == 0).all()
