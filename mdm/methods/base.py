@@ -6,8 +6,10 @@ built from `config.model`; calling it gives every loss and metric as a `Mean`, a
 and a weight, so that means stay exact over micro-batches, devices and padding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from jaxtyping import Array, Float
 
 EXAMPLE_STREAMS = ("mask", "time", "noise", "augment")
 BATCH_STREAMS = ("dropout", "gumbel")
+TEACHER = "teacher"
 
 
 @struct.dataclass
@@ -63,3 +66,51 @@ class Method(nn.Module):
     """Whether the parameter at `path` ("encoder/stem/kernel") is optimised."""
     del path
     return True
+
+  def teacher_of(self, path: str) -> bool:
+    """Whether a teacher follows the parameter at `path`.
+
+    A teacher is a moving average of parameters that the method itself reads, in
+    contrast to `train.ema`. It starts equal to them and is updated after each step,
+
+      teacher <- decay teacher + (1 - decay) parameters,  decay = teacher_decay(epoch);
+
+    the collection "teacher" holds it, in the tree of the parameters.
+    """
+    del path
+    return False
+
+  def teacher_decay(self, epoch: Float[Array, ""]) -> Float[Array, ""] | float:
+    """The teacher's decay at a step that begins after so many epochs."""
+    raise NotImplementedError
+
+  @nn.nowrap
+  def by_teacher(self, ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a submodule or a method of one, or of this, gives with its teacher.
+
+      target = self.by_teacher(self.encoder, image, train=False)
+      scores = self.by_teacher(self.predict_losses, image)
+
+    Parameters without a teacher are the module's own. No gradient flows through the
+    result. It must draw nothing at random: call it with `train=False`.
+
+    Raises:
+      ValueError: `teacher_of` gives the module no teacher, or none is among the
+        variables.
+    """
+    if self.is_initializing():  # a teacher starts equal to what is made here
+      return jax.lax.stop_gradient(ask(*args, **kwargs))
+    module = getattr(ask, "__self__", ask)
+    name = getattr(ask, "__name__", "__call__")
+    assert isinstance(module, nn.Module), "a module or a method of one is asked"
+    free, bound = module.unbind()
+    variables = dict(bound)
+    flat = flax.traverse_util.flatten_dict
+    if not (teacher := flat(variables.pop(TEACHER, {}))):
+      raise ValueError(
+        f"{type(module).__name__} of {type(self).__name__} has no teacher among the "
+        "variables; let teacher_of name its parameters, and give all of a state."
+      )
+    params = flax.traverse_util.unflatten_dict(flat(variables["params"]) | teacher)
+    variables["params"] = params
+    return jax.lax.stop_gradient(free.apply(variables, *args, method=name, **kwargs))

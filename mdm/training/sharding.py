@@ -14,8 +14,9 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mdm.methods.base import TEACHER
 from mdm.training.settings import Sharding
-from mdm.training.state import State
+from mdm.training.state import State, restrict
 
 PyTree = Any
 AXES = ("data", "fsdp", "tensor")
@@ -102,7 +103,7 @@ def state_shardings(
   mesh: Mesh,
   preset: str,
 ) -> State:
-  """A sharding for every leaf of the state; optimiser and average follow parameters.
+  """A sharding for every leaf; optimiser, average and teacher follow parameters.
 
   Args:
     state: the state's shapes (from `jax.eval_shape`).
@@ -124,9 +125,13 @@ def state_shardings(
     is_leaf=_is_hole,
   )
   rest = jax.tree.map(lambda _: whole, state)
+  collections = dict(rest.collections)
+  if TEACHER in collections:
+    collections[TEACHER] = restrict(params, collections[TEACHER])
   return rest.replace(
     params=params,
     opt_state=opt_state,
+    collections=collections,
     ema=None if state.ema is None else params,
   )
 

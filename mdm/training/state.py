@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from mdm.methods.base import Method
+from mdm.methods.base import TEACHER, Method
 from mdm.training.keys import init_keys
 from mdm.training.place import place_in_training
 
@@ -27,7 +27,7 @@ class State:
     step: steps taken, skipped ones included.
     params: parameters, float32.
     opt_state: the optimiser's state.
-    collections: a method's other variables, such as running statistics.
+    collections: a method's other variables: running statistics, a teacher.
     ema: averaged parameters, or None.
     skipped: steps whose update was dropped because it was not finite.
   """
@@ -48,10 +48,19 @@ class State:
 def init_variables(
   method: Method, batch: Mapping[str, jax.Array], seed: int
 ) -> dict[str, PyTree]:
-  """Fresh variables of a method, logical axis names attached (boxed)."""
+  """Fresh variables of a method, logical axis names attached (boxed).
+
+  Where the method has a teacher, it is there too, equal to its parameters.
+  """
   rows = next(iter(batch.values())).shape[0]
   start = place_in_training(0, rows, steps=1, epoch=1)
-  return dict(method.init(init_keys(seed), {**batch, **start}, train=True))
+  variables = dict(method.init(init_keys(seed), {**batch, **start}, train=True))
+  params = flax.traverse_util.flatten_dict(variables["params"])
+  taught = {path: x for path, x in params.items() if method.teacher_of("/".join(path))}
+  if taught:
+    teacher = flax.traverse_util.unflatten_dict(taught)
+    variables[TEACHER] = jax.tree.map(jnp.copy, teacher)
+  return variables
 
 
 def init_state(
@@ -79,7 +88,7 @@ def set_parameters(state: State, arrays: Mapping[str, np.ndarray]) -> State:
   """A fresh state with some parameters replaced, laid out as it was.
 
   Args:
-    state: before its first step: its averages become the parameters again.
+    state: before its first step: averages and teacher become the parameters again.
     arrays: new values by path ("encoder/stem/kernel").
   """
 
@@ -97,11 +106,22 @@ def set_parameters(state: State, arrays: Mapping[str, np.ndarray]) -> State:
     """Copies the parameters to all that starts equal to them."""
     copy = jax.tree.map(jnp.copy, params)
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
-    return dataclasses.replace(state, params=copy, ema=ema)
+    collections = dict(state.collections)
+    if TEACHER in collections:
+      teacher = restrict(params, collections[TEACHER])
+      collections[TEACHER] = jax.tree.map(jnp.copy, teacher)
+    return dataclasses.replace(state, params=copy, ema=ema, collections=collections)
 
   placed = jax.tree_util.tree_map_with_path(place, state.params)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
   return jax.jit(begin, out_shardings=shardings)(state, placed)
+
+
+def restrict(tree: PyTree, like: PyTree) -> PyTree:
+  """What a tree of dicts has where another one has something too."""
+  if isinstance(like, Mapping):
+    return {key: restrict(tree[key], below) for key, below in like.items()}
+  return tree
 
 
 def leaf_paths(tree: PyTree) -> dict[str, Any]:

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mdm.methods.base import Mean, Method
+from mdm.methods.base import TEACHER, Mean, Method
 from mdm.training.keys import stream_keys
 from mdm.training.place import place_in_training
 from mdm.training.sharding import BATCH_AXES
-from mdm.training.state import State
+from mdm.training.state import State, restrict
 
 PyTree = Any
 Batch = dict[str, jax.Array]
@@ -72,7 +72,7 @@ def make_train_step(
       step=state.step + 1,
       params=params,
       opt_state=opt_state,
-      collections=collections,
+      collections=_follow(method, settings, state, params, collections),
       ema=_average(settings.ema, state, params),
     )
     if settings.skips_nan:
@@ -218,7 +218,7 @@ def _apply(
     batch,
     train=True,
     rngs=dict(keys),
-    mutable=list(collections),
+    mutable=[name for name in collections if name != TEACHER],
   )
   return means, {**collections, **updated}
 
@@ -257,6 +257,19 @@ def _average(decay: float, state: State, params: PyTree) -> PyTree:
   step = state.step.astype(jnp.float32)
   rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
   return jax.tree.map(lambda e, p: e + rate * (p - e), state.ema, params)
+
+
+def _follow(
+  method: Method, settings: StepSettings, state: State, params: PyTree, kept: PyTree
+) -> PyTree:
+  """The new collections `kept`, the teacher moved towards the new parameters."""
+  if TEACHER not in kept:
+    return kept
+  epoch = state.step.astype(jnp.float32) / max(settings.epoch, 1)
+  rate = 1.0 - jnp.asarray(method.teacher_decay(epoch), jnp.float32)
+  ours = restrict(params, kept[TEACHER])
+  teacher = jax.tree.map(lambda t, p: t + rate * (p - t), kept[TEACHER], ours)
+  return {**kept, TEACHER: teacher}
 
 
 def _keep_if_finite(metrics: Metrics, *, old: State, new: State) -> State:
