@@ -13,7 +13,10 @@ def batch_like(cfg, rows=8):
     "index": np.arange(rows, dtype=np.int32),
     "weight": np.ones(rows, np.float32),
   }
-  if data.name in ("cifar10", "omniglot") and data.get("form") != "tokens":
+  if (
+    data.name in ("cifar10", "omniglot", "images", "tfds")
+    and data.get("form") != "tokens"
+  ):
     size = data.get("image_size") or PIXELS[:2]
     image = rng.integers(0, 256, (rows, *size, data.get("channels") or PIXELS[2]))
     label = rng.integers(0, 10, rows).astype(np.int32)

@@ -72,6 +72,11 @@ MAE = {
   "model": IMAGE["model"]
   | {"decoder": {"name": "vit.MaskedDecoder", "width": 16, "depth": 1, "heads": 2}},
 }
+PLACES = {
+  "method": {"mean": [0.5], "deviation": [0.25], "smoothing": 1.0},
+  "model": {"encoder": IMAGE["model"]["encoder"]
+            | {"positions": "none", "has_cls": False}},
+}  # fmt: skip
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -81,6 +86,7 @@ SMALL = {
   "diffusion.mdlm": TEXT,
   "diffusion.genmd4": TEXT,
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
+  "image.mp3": PLACES,
   "text.causal_lm": CAUSAL,
   "text.recall": RECALL,
 }
