@@ -101,7 +101,7 @@ def split_by_mask(mask: Bool[Array, "b n"], kept: int) -> Split:
   """
   _check_kept(kept, mask.shape[1])
   if not isinstance(mask, jax.core.Tracer):
-    shown = np.asarray((~mask).sum(axis=1))
+    shown = (~np.asarray(mask)).sum(axis=1)
     if (shown != kept).any():
       raise ValueError(
         f"rows of the mask keep {shown.min()} to {shown.max()} patches, not {kept} "

@@ -132,6 +132,14 @@ def test_a_mask_of_uneven_counts_is_refused():
     split_by_mask(mask, 1)
 
 
+def test_a_known_mask_is_checked_where_other_things_are_traced():
+  mask = jnp.array([[True, False, True], [True, True, False]])
+  found = jax.jit(lambda: split_by_mask(mask, 1))()
+  assert found.keep.tolist() == [[1], [2]]
+  with pytest.raises(ValueError, match="keep 1 to 1 patches, not 2"):
+    jax.jit(lambda: split_by_mask(mask, 2))()
+
+
 @pytest.mark.parametrize("kept", [0, 10])
 def test_a_count_outside_the_row_is_refused(kept):
   with pytest.raises(ValueError, match=f"{kept} of 9 patches cannot stay"):
