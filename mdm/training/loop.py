@@ -31,7 +31,7 @@ from mdm.training.checkpoint import (
 from mdm.training.clock import Clock
 from mdm.training.feed import Feed, check_facts, make_feed
 from mdm.training.hardware import describe_hardware
-from mdm.training.optimizer import make_optimizer, make_schedule
+from mdm.training.optimizer import make_optimizer, make_schedule, scale_rate
 from mdm.training.origin import Origin, read_origin
 from mdm.training.plan import Plan, make_plan
 from mdm.training.progress import Progress
@@ -177,6 +177,8 @@ def read_settings(
 ) -> tuple[settings.Train, settings.Optimizer, settings.Sharding, Mesh]:
   """The loop's own sections, checked, and the mesh they ask for.
 
+  The learning rate is that of the batch.
+
   Raises:
     ValueError: a setting is unknown, of a wrong type or out of range, or the batch
       does not divide over the devices.
@@ -190,7 +192,8 @@ def read_settings(
   sharding_cfg = section(settings.Sharding, "sharding")
   mesh = sharding.make_mesh(sharding_cfg)
   sharding.check_batch_divides(mesh, train_cfg.batch, train_cfg.accumulate)
-  return train_cfg, section(settings.Optimizer, "optimizer"), sharding_cfg, mesh
+  optimizer_cfg = section(settings.Optimizer, "optimizer")
+  return train_cfg, scale_rate(optimizer_cfg, train_cfg.batch), sharding_cfg, mesh
 
 
 def plan_state(

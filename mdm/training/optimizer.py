@@ -2,14 +2,23 @@
 
 Order of the chain: clip by global norm, the named rule, decoupled weight decay on
 matrices, layer-wise factors, minus the scheduled rate; parameters that a method does
-not train are left bit for bit as they were.
+not train are left bit for bit as they were. LAMB and LARS have weight decay inside
+their rule, before the step is made as long as a share of the matrix it is for.
+
+Source: *Large Batch Optimization for Deep Learning: Training BERT in 76 minutes*, You
+et al., 2020, algorithm 2 (LAMB); *Large Batch Training of Convolutional Networks*, You
+et al., 2017, algorithm 1 (LARS).
+Differences: as in code for images, what has no weight decay (biases, norms, tables)
+takes plain steps of Adam or momentum; and LARS scales the step before the momentum.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mdm.training.settings import Optimizer, to_steps
@@ -18,8 +27,21 @@ PyTree = Any
 LAYER = re.compile(
   r"^(?P<stack>.*?)(?:block|layer|stage|down|norm)_(?P<numbers>[\d_]+)/"
 )
-BELOW = re.compile(r"(stem|embed|position|patch|neighbours)")
-TABLE = re.compile(r"(position\w*|embedding)$")
+BELOW = re.compile(r"(stem|embed|position|patch|neighbours|_token$)")
+TABLE = re.compile(r"(position\w*|embedding|_token)$")
+STACKED = re.compile(r"(^|/)blocks/")
+LARS_TRUST = 0.001
+
+
+def scale_rate(cfg: Optimizer, batch: int) -> Optimizer:
+  """The settings with the learning rate for a batch, linear in its size.
+
+  Source: *Accurate, Large Minibatch SGD*, Goyal et al., 2017, section 2.1.
+  """
+  if not cfg.scale_batch:
+    return cfg
+  rate = cfg.learning_rate * batch / cfg.scale_batch
+  return dataclasses.replace(cfg, learning_rate=rate, scale_batch=0)
 
 
 def make_schedule(cfg: Optimizer, *, steps: int, epoch: int) -> optax.Schedule:
@@ -36,6 +58,15 @@ def make_schedule(cfg: Optimizer, *, steps: int, epoch: int) -> optax.Schedule:
     main = optax.cosine_decay_schedule(peak, rest, alpha=cfg.end)
   elif cfg.schedule == "linear":
     main = optax.linear_schedule(peak, last, rest)
+  elif cfg.schedule == "multistep":
+    places = [
+      to_steps("optimizer.drops", place, total=steps, epoch=epoch)
+      for place in cfg.drops
+    ]
+    falls = [max(place - warmup, 0) for place in places]
+    main = optax.piecewise_constant_schedule(
+      peak, {place: cfg.drop ** falls.count(place) for place in falls}
+    )
   else:
     fall = to_steps("optimizer.decay", cfg.decay, total=steps, epoch=epoch)
     main = optax.linear_schedule(peak, last, max(fall, 1), max(rest - fall, 0))
@@ -59,9 +90,7 @@ def make_optimizer(
     trainable: whether the parameter at a path ("encoder/stem/kernel") is optimised.
   """
   parts = [optax.clip_by_global_norm(cfg.clip)] if cfg.clip else []
-  parts.append(_rule(cfg))
-  if cfg.weight_decay:
-    parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decay_mask))
+  parts += _rule(cfg)
   if cfg.layer_decay != 1.0:
     parts.append(_scale_by_layer(cfg.layer_decay))
   parts.append(optax.scale_by_learning_rate(schedule))
@@ -79,9 +108,9 @@ def decay_mask(params: PyTree) -> PyTree:
   """True where weight decay applies: matrices and kernels, not biases and norms.
 
   Stacked layers (`scan`) carry one axis more, so a vector under a `layers` name is
-  recognised by its own name rather than by its rank.
+  recognised by its own name rather than by its rank. Learned tokens are exempt too.
   """
-  exempt = re.compile(r"(bias|scale|position\w*|embedding|\bA)$")
+  exempt = re.compile(r"(bias|scale|position\w*|embedding|_token|\bA)$")
   return map_with_path(lambda path, x: x.ndim > 1 and not exempt.search(path), params)
 
 
@@ -134,16 +163,52 @@ def map_with_path(f: Callable[[str, Any], Any], tree: PyTree) -> PyTree:
   )
 
 
-def _rule(cfg: Optimizer) -> optax.GradientTransformation:
-  if cfg.name == "sgd":
-    return optax.trace(cfg.b1) if cfg.b1 else optax.identity()
-  if cfg.name == "lion":
-    return optax.scale_by_lion(cfg.b1, cfg.b2)
+def _rule(cfg: Optimizer) -> list[optax.GradientTransformation]:
+  """What makes a step of a gradient, weight decay included."""
+  decay = []
+  if cfg.weight_decay:
+    decay = [optax.add_decayed_weights(cfg.weight_decay, mask=decay_mask)]
+  momentum = optax.trace(cfg.b1, cfg.nesterov) if cfg.b1 else optax.identity()
   adam = optax.scale_by_adam(cfg.b1, cfg.b2, cfg.eps)
-  if cfg.name == "adamw":
-    return adam
+  if cfg.name == "lars":
+    return [*decay, _trust(LARS_TRUST), momentum]
+  if cfg.name == "lamb":
+    return [adam, *decay, _trust(1.0)]
+  if cfg.name == "sgd":
+    return [momentum, *decay]
+  if cfg.name == "lion":
+    return [optax.scale_by_lion(cfg.b1, cfg.b2), *decay]
+  if cfg.name == "muon":
+    adam = optax.partition({"muon": _muon(cfg.b1), "adam": adam}, _muon_or_adam)
+  return [adam, *decay]
 
-  return optax.partition({"muon": _muon(cfg.b1), "adam": adam}, _muon_or_adam)
+
+def _trust(share: float) -> optax.GradientTransformation:
+  """Makes a matrix's step as long as a share of the matrix, each layer's by itself.
+
+  Where either of them is 0, and for what has no weight decay, the step stays.
+  """
+
+  def lengthen(path: str, step: jax.Array, param: jax.Array) -> jax.Array:
+    """One parameter's step."""
+    first = 1 if STACKED.search(path) else 0  # layers that `scan` has stacked
+    axes = tuple(range(first, step.ndim))
+    norm, long = (
+      jnp.sqrt(jnp.square(x).sum(axes, keepdims=True)) for x in (step, param)
+    )
+    can_scale = (norm > 0) & (long > 0)
+    ratio = share * long / jnp.where(can_scale, norm, 1.0)
+    return step * jnp.where(can_scale, ratio, 1.0)
+
+  def update(steps: PyTree, params: PyTree) -> PyTree:
+    """All steps."""
+    paths = map_with_path(lambda path, _: path, params)
+    return jax.tree.map(
+      lambda path, matrix, s, p: lengthen(path, s, p) if matrix else s,
+      paths, decay_mask(params), steps, params,
+    )  # fmt: skip
+
+  return optax.stateless(update)
 
 
 def _muon_or_adam(params: PyTree) -> PyTree:

@@ -61,28 +61,39 @@ class Optimizer:
   """What optax is asked for.
 
   Attributes:
-    name: "adamw", "lion", "sgd" or "muon" (matrices by Muon, tables and the rest by
-      Adam).
+    name: "adamw", "lion", "sgd", "lars", "lamb" or "muon" (matrices by Muon, tables
+      and the rest by Adam).
     learning_rate: the peak of the schedule.
+    scale_batch: the batch that this rate is for: the peak is `learning_rate *
+      train.batch / scale_batch`; 0 where the rate is for `train.batch` itself.
     schedule: shape after warm-up: "constant", "cosine", "linear", "wsd" (constant,
-      then linear over the last `decay` of the steps), or "onecycle" (half cosines up
-      from a 25th of the peak and down).
+      then linear over the last `decay` of the steps), "onecycle" (half cosines up
+      from a 25th of the peak and down), or "multistep" (constant, times `drop` at
+      each of `drops`).
     warmup: how long the rate rises, linearly from 0 unless "onecycle".
     decay: length of the fall of "wsd".
+    drops: when the rate of "multistep" falls: durations from the first step.
+    drop: by which factor it falls there.
     end: last rate as a share of the peak.
     weight_decay: decoupled, on matrices only: vectors (biases, norms) are exempt.
     clip: bound on the gradient's global norm; 0 for none.
     layer_decay: factor per layer below the top on the rate (1 for none).
-    b1: first moment's decay (momentum of "sgd" and "muon").
+    b1: first moment's decay (momentum of "sgd", "lars" and "muon").
+    nesterov: whether the momentum of "sgd" or "lars" is Nesterov's.
     b2: second moment's decay.
     eps: added to the root of the second moment.
   """
 
-  name: Literal["adamw", "lion", "muon", "sgd"] = "adamw"
+  name: Literal["adamw", "lamb", "lars", "lion", "muon", "sgd"] = "adamw"
   learning_rate: float = 1e-3
-  schedule: Literal["constant", "cosine", "linear", "onecycle", "wsd"] = "cosine"
+  scale_batch: int = 0
+  schedule: Literal["constant", "cosine", "linear", "multistep", "onecycle", "wsd"] = (
+    "cosine"
+  )
   warmup: Duration = "5%"
   decay: Duration = "20%"
+  drops: tuple[Duration, ...] = ()
+  drop: float = 0.1
   end: float = 0.0
   weight_decay: float = 0.05
   clip: float = 1.0
@@ -90,13 +101,25 @@ class Optimizer:
   b1: float = 0.9
   b2: float = 0.95
   eps: float = 1e-8
+  nesterov: bool = False
 
   def __post_init__(self) -> None:
     at_least("optimizer.learning_rate", self.learning_rate, 0.0)
+    at_least("optimizer.scale_batch", self.scale_batch, 0)
     at_least("optimizer.weight_decay", self.weight_decay, 0.0)
     at_least("optimizer.clip", self.clip, 0.0)
-    for name in ("end", "layer_decay", "b1", "b2"):
+    for name in ("end", "drop", "layer_decay", "b1", "b2"):
       within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
+    if self.nesterov and self.name not in ("lars", "sgd"):
+      raise ValueError(
+        f"optimizer.nesterov = True is for sgd and lars, not for {self.name}; set it "
+        "to False."
+      )
+    if (self.schedule == "multistep") != bool(self.drops):
+      raise ValueError(
+        f"optimizer.drops = {self.drops} and optimizer.schedule = {self.schedule!r}; "
+        'give drops, such as ("90%",), to the schedule "multistep" and to no other.'
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from toys import masked
 
+from mdm.training.loop import read_settings
 from mdm.training.optimizer import (
   decay_mask,
   layer_depths,
   make_optimizer,
   make_schedule,
   map_with_path,
+  scale_rate,
 )
 from mdm.training.settings import Optimizer
 from mdm.training.state import leaf_paths
@@ -56,6 +59,21 @@ def test_wsd_stays_then_falls():
   np.testing.assert_allclose(found[80:], np.linspace(1, 0, 21), atol=1e-6)
 
 
+def test_multistep_falls_at_each_of_its_drops_counted_from_the_first_step():
+  found = rates(schedule="multistep", warmup=10, drops=(40, "90%"), drop=0.5)
+  assert (found[10:40] == 1).all()
+  assert (found[40:90] == 0.5).all()
+  assert (found[90:] == 0.25).all()
+
+
+def test_the_rate_grows_with_the_batch_it_is_scaled_to():
+  cfg = Optimizer(learning_rate=1.5e-4, scale_batch=256)
+  assert scale_rate(cfg, 4096).learning_rate == pytest.approx(2.4e-3)
+  assert scale_rate(scale_rate(cfg, 64), 64).learning_rate == 3.75e-5  # once
+  plain = Optimizer(learning_rate=1.5e-4)
+  assert scale_rate(plain, 4096) == plain
+
+
 def params():
   key = jax.random.key(0)
   kernel = jax.random.normal(key, (4, 4))
@@ -76,6 +94,15 @@ def test_weight_decay_spares_vectors_norms_and_tables():
   mask = leaf_paths(decay_mask(params()))
   assert {name for name, decays in mask.items() if decays} == {
     "block_0/kernel", "block_1/kernel", "blocks/kernel", "head/kernel"
+  }  # fmt: skip
+
+
+def test_weight_decay_spares_learned_tokens():
+  tree = {
+    name: jnp.ones((1, 1, 4)) for name in ("mask_embedding", "cls_token", "tokens")
+  }
+  assert decay_mask(tree) == {
+    "mask_embedding": False, "cls_token": False, "tokens": True
   }  # fmt: skip
 
 
@@ -120,6 +147,73 @@ def test_lion_takes_the_sign():
   )
 
 
+def test_nesterov_looks_one_step_of_its_momentum_ahead():
+  tree, grads = {"kernel": jnp.zeros((2, 2))}, {"kernel": jnp.full((2, 2), 3.0)}
+  found = updated(plain("sgd", b1=0.5, nesterov=True), tree, grads, steps=2)
+  w, momentum = 0.0, 0.0
+  for _ in range(2):
+    momentum = 0.5 * momentum + 3.0
+    w -= 0.1 * (3.0 + 0.5 * momentum)
+  np.testing.assert_allclose(found["kernel"], w, rtol=1e-6)
+
+
+def matrices():
+  tree = {"kernel": jnp.array([[3.0, 4.0]]), "bias": jnp.ones(2)}
+  return tree, {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.full(2, 2.0)}
+
+
+def test_lars_is_as_by_hand_and_plain_momentum_for_vectors():
+  tree, grads = matrices()
+  cfg = plain("lars", b1=0.5, weight_decay=0.1)
+  found = updated(cfg, tree, grads, steps=2)
+  w, g, momentum = (np.asarray(x["kernel"], np.float64) for x in (tree, grads, tree))
+  momentum = 0 * momentum
+  for _ in range(2):
+    step = g + 0.1 * w
+    step *= 0.001 * np.linalg.norm(w) / np.linalg.norm(step)
+    momentum = 0.5 * momentum + step
+    w = w - 0.1 * momentum
+  np.testing.assert_allclose(found["kernel"], w, rtol=1e-6)
+  np.testing.assert_allclose(found["bias"], 1 - 0.1 * 2 - 0.1 * 3, rtol=1e-6)
+
+
+def test_lamb_is_as_by_hand_and_adam_for_vectors():
+  tree, grads = matrices()
+  found = updated(plain("lamb", weight_decay=0.1), tree, grads, steps=2)
+  w, g = (np.asarray(x["kernel"], np.float64) for x in (tree, grads))
+  for _ in range(2):  # along a constant gradient Adam's step is its sign
+    step = np.sign(g) + 0.1 * w
+    w = w - 0.1 * step * np.linalg.norm(w) / np.linalg.norm(step)
+  np.testing.assert_allclose(found["kernel"], w, rtol=1e-5)
+  np.testing.assert_allclose(found["bias"], 1 - 0.1 * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lamb", "lars"])
+def test_a_step_is_as_long_for_stacked_layers_as_for_layers_apart(name):
+  keys = jax.random.split(jax.random.key(1), 4)
+  apart, grads = (
+    {f"block_{i}": {"kernel": jax.random.normal(k, (4, 3)) * 10**i} for i, k in pair}
+    for pair in (enumerate(keys[:2]), enumerate(keys[2:]))
+  )
+
+  def stack(tree):
+    kernels = [tree[f"block_{i}"]["kernel"] for i in range(2)]
+    return {"blocks": {"kernel": jnp.stack(kernels)}}
+
+  found = updated(plain(name), stack(apart), stack(grads), steps=2)
+  expected = stack(updated(plain(name), apart, grads, steps=2))
+  np.testing.assert_allclose(
+    found["blocks"]["kernel"], expected["blocks"]["kernel"], rtol=1e-6
+  )
+
+
+@pytest.mark.parametrize("name", ["lamb", "lars"])
+def test_a_matrix_of_zeros_can_leave_zero(name):
+  tree, grads = matrices()
+  found = updated(plain(name), jax.tree.map(jnp.zeros_like, tree), grads)
+  assert (np.sign(found["kernel"]) == -np.sign(grads["kernel"])).all()
+
+
 def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam():
   kernel = jnp.diag(jnp.array([9.0, 3.0, 1.0, 0.5]))
   tree = {
@@ -137,7 +231,7 @@ def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam():
   np.testing.assert_array_equal(found["embedding"], adam["embedding"])
 
 
-@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "lamb", "lars", "lion", "muon", "sgd"])
 def test_what_is_not_trained_stays_bit_for_bit_even_under_decay(name):
   cfg = plain(name, weight_decay=0.5)
   tree = params()
@@ -188,6 +282,13 @@ def test_layer_decay_scales_the_step_of_each_layer():
   assert steps == pytest.approx(expected, rel=1e-5)
 
 
+def test_learned_tokens_lie_below_the_layers():
+  tree = {"vit": {"cls_token": 0, "block_0": {"kernel": 0}, "mask_embedding": 0}}
+  assert leaf_paths(layer_depths(tree)) == {
+    "vit/cls_token": 2, "vit/block_0/kernel": 1, "vit/mask_embedding": 2
+  }  # fmt: skip
+
+
 def test_layer_decay_over_stacked_layers_is_refused():
   tree = {"blocks": {"kernel": jnp.ones((3, 2, 2))}}
   with pytest.raises(ValueError, match="blocks/kernel holds several; set scan=False"):
@@ -198,3 +299,10 @@ def test_map_with_path_gives_slashed_names():
   assert map_with_path(lambda path, x: path, {"a": {"b": [1, 2]}}) == {
     "a": {"b": ["a/b/0", "a/b/1"]}
   }
+
+
+def test_the_loop_scales_the_rate_to_the_whole_batch():
+  cfg = masked.get_config()
+  cfg.optimizer.update(learning_rate=1e-3, scale_batch=64)
+  cfg.train.update(batch=32, accumulate=2)
+  assert read_settings(cfg)[1].learning_rate == 5e-4

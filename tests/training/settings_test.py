@@ -40,6 +40,11 @@ def test_a_negative_duration_is_refused():
     (Optimizer, {"learning_rate": -1.0}, r"optimizer\.learning_rate = -1\.0"),
     (Optimizer, {"b2": 95.0}, r"write 0\.95 for 95%"),
     (Optimizer, {"layer_decay": -0.1}, r"optimizer\.layer_decay = -0\.1 lies outside"),
+    (Optimizer, {"scale_batch": -1}, r"optimizer\.scale_batch = -1"),
+    (Optimizer, {"nesterov": True}, "is for sgd and lars, not for adamw"),
+    (Optimizer, {"schedule": "multistep"}, r'such as \("90%",\), to the schedule'),
+    (Optimizer, {"drops": (5,)}, r"optimizer\.schedule = 'cosine'; give drops"),
+    (Optimizer, {"drop": 10.0}, r"optimizer\.drop = 10\.0 lies outside"),
     (Sharding, {"data": -2}, r"sharding\.data = -2 is too small"),
   ],
 )

@@ -98,7 +98,7 @@ def move(state, target, folder):
   return restored
 
 
-@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "lamb", "lars", "lion", "muon", "sgd"])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_optimiser_and_average_lie_where_their_parameters_lie(name, frozen):
   kind = masked.Frozen if frozen else masked.ToyMasked
@@ -122,7 +122,7 @@ def test_optimiser_and_average_lie_where_their_parameters_lie(name, frozen):
     for owner in mine:
       followers += 1
       assert leaf.sharding == params[owner].sharding, path
-  moments = {"adamw": 2, "lion": 1, "muon": 1, "sgd": 1}[name]
+  moments = 2 if name in ("adamw", "lamb") else 1
   assert followers >= 2 * len(params) + moments * (len(params) - frozen)
 
 
