@@ -1,10 +1,9 @@
 """Published MAE weights as ours, and ours as theirs.
 
 A file holds an encoder, an encoder and a decoder, or a fine-tuned classifier. Ours are
-the parameters of `methods.image.mae.Mae`, of its encoder alone, or an encoder beside
-`norm` (where patches are averaged) and `head`. What is read is complete, or an error
-that lists every weight that is not; what is written and read again is the same, bit
-for bit.
+the parameters of `methods.image.mae.Mae`, of its encoder alone, or of
+`methods.image.classify.Classify`. What is read is complete, or an error that lists
+every weight that is not; what is written and read again is the same, bit for bit.
 
 Source: *Masked Autoencoders Are Scalable Vision Learners*, He et al., 2022, and its
 code, `models_mae.py` and `models_vit.py`: names and shapes.
@@ -124,7 +123,7 @@ def published_weights(config: Config) -> list[Weight]:
     weights += _decoder(networks["decoder"], config)
   if "num_classes" in method:
     width, classes = networks["encoder"]["width"], method["num_classes"]
-    if method["pool"] == "mean":
+    if method.get("norm", "layer") == "layer":
       weights += _norm("fc_norm", ("norm",), width)
     weights += _linear("head", ("head",), (width, classes))
   return weights

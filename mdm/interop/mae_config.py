@@ -67,11 +67,11 @@ def read_config(
     config["model"]["decoder"] = {"name": "vit.MaskedDecoder", **decoder}
     config["method"] = {"name": "image.mae"}
   if is_classifier:
-    config["method"] = {
-      "name": "image.classify",
-      "num_classes": arrays["head.weight"].shape[0],
-      "pool": "cls" if encoder["has_norm"] else "mean",
-    }
+    count = arrays["head.weight"].shape[0]
+    pools = {"pool": "cls", "norm": "none"}
+    if not encoder["has_norm"]:
+      pools = {"pool": "mean", "norm": "layer"}
+    config["method"] = {"name": "image.classify", "num_classes": count, **pools}
   size = (rows * patch, columns * patch)
   return config | {"data": {"image_size": size, "channels": channels}}
 

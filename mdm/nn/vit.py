@@ -214,6 +214,51 @@ class MaskedDecoder(nn.Module):
     return {"kernel_init": self.kernel_init, "dtype": self.dtype}
 
 
+class LinearDecoder(nn.Module):
+  """Tokens of all patches, each to its own prediction by one linear map.
+
+  Stands where `MaskedDecoder` does, after an encoder that saw a mask token in place of
+  each hidden patch. A convolution of 1 x 1 and a shuffle of pixels are the same map.
+
+  Source: *SimMIM: A Simple Framework for Masked Image Modeling*, Xie et al., 2022,
+  section 3.3. Parameters: `head`.
+  """
+
+  kernel_init: Initializer = nn.initializers.xavier_uniform()
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Float[Array, "b t d"],
+    split: Split,
+    grid: Sequence[int],
+    features: int,
+    *,
+    of_all: bool = False,
+    train: bool = False,
+  ) -> Float[Array, "b m q"]:
+    """Predicts `features` values of each hidden patch, in raster order.
+
+    Args:
+      tokens: of all patches in raster order, after as many others (a class token) as
+        there are more of them.
+      split: which patches are hidden.
+      of_all: predict all patches, the visible ones too.
+    """
+    del grid, train
+    patches = tokens[:, tokens.shape[1] - split.mask.shape[1] :]  # b n d
+    x = patches if of_all else take_tokens(patches, split.hide)
+    head = Linear(
+      (features,),
+      ("embed", None),
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      name="head",
+    )
+    return head(x).astype(jnp.float32)  # b m q
+
+
 def prepend(
   token: Float[Array, "1 1 d"], x: Float[Array, "b n d"]
 ) -> Float[Array, "b n+1 d"]:

@@ -74,7 +74,9 @@ def test_exported_again_is_the_same_bit_for_bit(file, scan):
 def test_a_classifiers_class_position_moves_into_its_token(pool):
   arrays = FILES[pool]
   config = original.config(arrays)
-  assert config["method"] == {"name": "image.classify", "num_classes": 5, "pool": pool}
+  norm = {"mean": "layer", "cls": "none"}[pool]
+  settings = {"num_classes": 5, "pool": pool, "norm": norm}
+  assert config["method"] == {"name": "image.classify", **settings}
   assert config["model"]["encoder"]["positions"] == "learned"
   params = mae.import_weights(arrays, config)
   again = mae.export_weights(params, config)

@@ -77,6 +77,10 @@ PLACES = {
   "model": {"encoder": IMAGE["model"]["encoder"]
             | {"positions": "none", "has_cls": False}},
 }  # fmt: skip
+CELLS = {
+  "method": {"mean": [0.5], "deviation": [0.25], "mask_ratio": 0.5},
+  "model": IMAGE["model"] | {"decoder": {"name": "vit.LinearDecoder"}},
+}
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -87,6 +91,7 @@ SMALL = {
   "diffusion.genmd4": TEXT,
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.mp3": PLACES,
+  "image.simmim": CELLS,
   "text.causal_lm": CAUSAL,
   "text.recall": RECALL,
 }
