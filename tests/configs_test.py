@@ -71,6 +71,9 @@ def test_every_arm_of_a_claim_is_valid(path, monkeypatch):
     ("llada_8b", 7.8e9, 8.3e9),
     ("doge_chars", 0.4e6, 0.8e6),
     ("doge_20m", 13.0e6, 13.3e6),
+    ("mae_imagenet", 111.5e6, 112e6),
+    ("simmim_vit_b", 86e6, 86.5e6),
+    ("simmim_cifar10", 1.1e6, 1.3e6),
     ("doge_320m", 330e6, 340e6),
   ],
 )

@@ -207,7 +207,7 @@ class MaskedDecoder(nn.Module):
     )(x, train=train)
     last = x[:, others + kept :]  # b m d
     x = take_tokens(x[:, others:], split.restore) if of_all else last
-    head = Linear((features,), (None, None), name="head", **self._make())
+    head = Linear((features,), ("embed", None), name="head", **self._make())
     return head(x).astype(jnp.float32)  # b m q
 
   def _make(self) -> dict:
