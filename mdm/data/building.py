@@ -17,10 +17,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mdm.data import published
+from mdm.data.image_settings import ImageSettings
 from mdm.data.settings import DataSettings, WordSettings
 
 MANIFEST = "checksums.json"
 CHECKED_BYTES = 4 << 30  # larger data sets are checked by length alone, to open at once
+MANUAL = ("iiit5k", "cifar10", "omniglot")  # built from files of the user's
 CHUNK = 1 << 22  # bytes of a file that are read at once
 
 
@@ -63,9 +66,15 @@ def make_builder(settings: DataSettings, num_workers: int | None = None) -> Any:
     return rendered_words.RenderedWords(
       data_dir=home, config=config, file_format="array_record"
     )
-  from mdm.data.builders import cifar10, iiit5k
+  if isinstance(settings, ImageSettings) and settings.name == "tfds":
+    return published.make_builder(str(settings.tfds_name), home)
+  from mdm.data.builders import cifar10, iiit5k, omniglot
 
-  kinds = {"iiit5k": iiit5k.Iiit5k, "cifar10": cifar10.Cifar10Files}
+  kinds = {
+    "iiit5k": iiit5k.Iiit5k,
+    "cifar10": cifar10.Cifar10Files,
+    "omniglot": omniglot.OmniglotFiles,
+  }
   return kinds[settings.name](data_dir=home, file_format="array_record")
 
 
@@ -120,14 +129,15 @@ def _build(builder: Any, settings: DataSettings, progress: bool) -> None:
 
   (tfds.enable_progress_bar if progress else tfds.disable_progress_bar)()
   manual = getattr(settings, "manual_dir", None)
-  if settings.name in ("iiit5k", "cifar10"):
+  if settings.name in MANUAL:
     importlib.import_module(f"mdm.data.builders.{settings.name}").check_manual(manual)
   config = tfds.download.DownloadConfig(
     manual_dir=str(pathlib.Path(manual).expanduser()) if manual else None,
     try_download_gcs=False,
   )
   # TFDS prints where it writes; standard output belongs to whoever called.
-  with contextlib.redirect_stdout(sys.stderr if progress else _Silence()):
+  quiet = contextlib.redirect_stdout(sys.stderr if progress else _Silence())
+  with quiet, published.explain_failures(builder.name):
     builder.download_and_prepare(download_config=config)
 
 

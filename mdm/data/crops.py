@@ -11,6 +11,7 @@ whose ratio is allowed.
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from mdm.data.images import Pixels, to_picture
@@ -27,7 +28,9 @@ class Box(NamedTuple):
   columns: int
 
 
-def cut_and_scale(pixels: Pixels, box: Box, size: tuple[int, int]) -> Pixels:
+def cut_and_scale(
+  pixels: Pixels, box: Box, size: tuple[int, int]
+) -> UInt8[np.ndarray, "u v c"]:
   """The part of an image, scaled to rows and columns."""
   top, left, rows, columns = box
   part = pixels[top : top + rows, left : left + columns]

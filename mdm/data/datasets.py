@@ -64,7 +64,12 @@ HALVES = Family(
   "mdm.data.text.settings:HalvesSettings",
 )
 IMAGES = Family(
-  {"cifar10": "CIFAR-10, 32 x 32 photographs of ten classes (manual_dir)"},
+  {
+    "cifar10": "CIFAR-10, 32 x 32 photographs of ten classes (manual_dir)",
+    "omniglot": "Omniglot, 242 characters by 20 hands, some held out (manual_dir)",
+    "images": "a folder of images CLASS/*.jpg, or train/CLASS/*.jpg (folder)",
+    "tfds": "images with classes by their name in TFDS, as imagenet2012 (tfds_name)",
+  },
   "mdm.data.image_set",
   "mdm.data.image_settings:ImageSettings",
 )

@@ -1,9 +1,10 @@
-"""Where images with classes come from: built data sets and those of TFDS.
+"""Where images with classes come from: built data sets, those of TFDS, and folders.
 
 A data set of TFDS without a validation split has a tenth of its training images held
 out, by the hash of their numbers.
 """
 
+import itertools
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Int
 
 from mdm.data import building
 from mdm.data.held_out import choose_share, is_held_out
+from mdm.data.image_folders import FolderImages, list_folder
 from mdm.data.image_settings import ImageSettings
 from mdm.data.records import Records, TfdsRecords, read_all
 
@@ -39,9 +41,10 @@ def open_source(settings: ImageSettings, split: str) -> Source:
 
   Raises:
     ValueError: no such split, or a data set that is not built, is damaged, or is none
-      of images with classes.
+      of images with classes; a folder without them.
   """
-  source = _open_built(settings, split)
+  opens = _open_folder if settings.name == "images" else _open_built
+  source = opens(settings, split)
   if split == "train" and settings.label_share < 1:
     return source._replace(numbers=_share(source, settings))
   return source
@@ -49,10 +52,17 @@ def open_source(settings: ImageSettings, split: str) -> Source:
 
 def count_examples(settings: ImageSettings) -> dict[str, int]:
   """Examples of each split."""
-  names = list(building.open_builder(settings).info.splits)
-  if _holds_out(settings, names):
-    names.append(HELD_OUT)
-  return {name: len(open_source(settings, name).numbers) for name in names}
+  if settings.name == "images":
+    sizes = {k: len(v) for k, v in list_folder(settings.folder).splits.items()}
+  else:
+    splits = building.open_builder(settings).info.splits
+    sizes = {name: int(split.num_examples) for name, split in splits.items()}
+  if _holds_out(settings, sizes):
+    parts = _numbers(["train"], sizes), _numbers([HELD_OUT], sizes)
+    sizes |= {"train": len(parts[0]), HELD_OUT: len(parts[1])}
+  if settings.label_share < 1 and "train" in sizes:
+    sizes["train"] = len(open_source(settings, "train").numbers)
+  return sizes
 
 
 class ClassRecords(TfdsRecords):
@@ -87,6 +97,19 @@ def _open_built(settings: ImageSettings, split: str) -> Source:
   return _source(records, np.arange(len(records)))
 
 
+def _open_folder(settings: ImageSettings, split: str) -> Source:
+  """The examples of a split of a folder."""
+  found = list_folder(settings.folder)
+  parts = split.split("+")
+  if unknown := [part for part in parts if part not in found.splits]:
+    raise ValueError(
+      f"{found.folder} has no split {unknown[0]!r}; it has {', '.join(found.splits)}."
+    )
+  paths = list(itertools.chain(*(found.splits[part] for part in parts)))
+  records = FolderImages(found.folder, paths, found.depth)
+  return Source(records, np.arange(len(paths)), found.classes, (None, None, None))
+
+
 def _holds_out(settings: ImageSettings, splits: Container[str]) -> bool:
   """Whether the validation split is a part of a published training split."""
   return settings.name == "tfds" and "train" in splits and HELD_OUT not in splits
@@ -114,10 +137,17 @@ def _source(records: ClassRecords, numbers: np.ndarray) -> Source:
 def _share(source: Source, settings: ImageSettings) -> np.ndarray:
   """The numbers of the share of each class that is used."""
   codes = {name: label for label, name in enumerate(source.classes)}
-  labels = np.array([codes[name] for _, name in read_all(source.records)])
+  records = source.records
+  if isinstance(records, FolderImages):
+    names = [records.paths[k] for k in source.numbers]
+    classes = [records.class_of(k) for k in source.numbers]
+  else:
+    names = [str(k) for k in source.numbers]
+    every = [name for _, name in read_all(records)]
+    classes = [every[k] for k in source.numbers]
   chosen = choose_share(
-    [str(k) for k in source.numbers],
-    labels[source.numbers],
+    names,
+    np.array([codes[name] for name in classes]),
     share=settings.label_share,
     seed=settings.label_seed,
   )

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from mdm.data import building, crops, images
+from mdm.data.image_folders import list_folder
 from mdm.data.image_records import count_examples, open_source
 from mdm.data.image_settings import ImageSettings
 from mdm.data.records import Record
@@ -31,6 +32,8 @@ def prepare(
   num_workers: int | None = None,
 ) -> pathlib.Path:
   """Builds the data set unless it is there; returns its folder."""
+  if settings.name == "images":
+    return list_folder(settings.folder).folder
   return building.prepare(
     settings, force=force, progress=progress, num_workers=num_workers
   )

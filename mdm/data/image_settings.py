@@ -60,7 +60,7 @@ class ImageSettings(DataSettings):
     self._check_choices()
     self._check_crop()
     size = self.image_size
-    if size is not None and (len(size) != 2 or min(size) < 1):
+    if size is not None and min(size) < 1:
       raise ValueError(
         f"data.image_size = {size} must be rows and columns of 1 or more, as (32, 32)."
       )
@@ -92,7 +92,7 @@ class ImageSettings(DataSettings):
     """Raises ValueError for bounds that are none, or a random crop that is kept."""
     for key, top in (("crop_scale", 1.0), ("crop_ratio", float("inf"))):
       bounds = getattr(self, key)
-      if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= top:
+      if not 0 < bounds[0] <= bounds[1] <= top:
         raise ValueError(
           f"data.{key} = {bounds} must be two numbers, the lesser first, above 0"
           + (" and at most 1." if top == 1 else ".")

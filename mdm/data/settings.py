@@ -206,9 +206,13 @@ def _read_value(kind: type, name: str, value: Any) -> Any:
 def _read_as(option: Any, value: Any) -> tuple[Any, bool]:
   """The value as a type, and whether it fits: whole numbers do as floats."""
   if typing.get_origin(option) is tuple:
-    if not isinstance(value, list | tuple):
+    kind, *others = typing.get_args(option)
+    is_free = others == [...]
+    if not isinstance(value, list | tuple) or not (
+      is_free or len(value) == 1 + len(others)
+    ):
       return value, False
-    parts = [_read_as(typing.get_args(option)[0], part) for part in value]
+    parts = [_read_as(kind, part) for part in value]
     return tuple(part for part, _ in parts), all(fits for _, fits in parts)
   if option is float and type(value) is int:
     return float(value), True

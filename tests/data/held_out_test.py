@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from mdm.data.held_out import is_held_out
+from mdm.data.held_out import choose_share, is_held_out
 
 NAMES = [f"{k}.png" for k in range(4_000)]
 
@@ -20,3 +21,29 @@ def test_seeds_hold_out_different_names_and_case_does_not_matter():
   first, second = ({n for n in NAMES if is_held_out(n, seed=s)} for s in (0, 1))
   assert 0 < len(first & second) < 0.3 * len(first)
   assert all(is_held_out(n.upper()) for n in first)
+
+
+GROUPS = np.arange(4_000) % 7 % 4  # 1,143 or 572 to a group
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5, 1.0])
+def test_each_group_gives_its_share_to_the_nearest_whole_number(share):
+  chosen = choose_share(NAMES, GROUPS, share=share)
+  wanted = np.rint(share * np.bincount(GROUPS))
+  assert (np.bincount(GROUPS[chosen]) == wanted).all()
+
+
+def test_smaller_shares_choose_subsets_and_seeds_others():
+  few, many = (choose_share(NAMES, GROUPS, share=s, seed=1) for s in (0.05, 0.2))
+  assert (many | ~few).all()
+  other = choose_share(NAMES, GROUPS, share=0.05, seed=2)
+  assert 0 < (few & other).sum() < 0.3 * few.sum()
+
+
+def test_each_group_gives_at_least_one_and_order_does_not_matter():
+  groups = np.repeat([0, 1, 2], [1, 3, 3_996])
+  chosen = choose_share(NAMES, groups, share=0.01)
+  assert np.bincount(groups[chosen]).tolist() == [1, 1, 40]
+  order = np.random.default_rng(0).permutation(4_000)
+  again = choose_share([NAMES[k] for k in order], groups[order], share=0.01)
+  assert (again == chosen[order]).all()

@@ -73,6 +73,23 @@ def test_batches_keep_to_the_table_for_any_number_of_processes(section):
   assert all((whole[name][4:] == array).all() for name, array in half.items())
 
 
+def test_a_share_of_labels_is_the_same_share_of_each_class(section):
+  whole = datasets.load(section, "train")
+  few, more = (
+    datasets.load(section | {"label_share": share, "label_seed": 3}, "train")
+    for share in (0.1, 0.6)
+  )
+  rows = [
+    {image.tobytes() for image in d.fetch(np.arange(len(d)))["image"]}
+    for d in (few, more, whole)
+  ]
+  assert rows[0] < rows[1] < rows[2]
+  assert few.fetch(np.arange(10))["label"].tolist() == list(range(10))
+  assert len(datasets.load(section | {"label_share": 0.1}, "validation")) + len(
+    whole
+  ) == sum(datasets.count_examples(section).values())
+
+
 def test_the_archive_reads_as_the_folder_does(section, tmp_path):
   folder = pathlib.Path(section["manual_dir"])
   with tarfile.open(tmp_path / "cifar10_train.tar.xz", "w:xz") as tar:
@@ -113,3 +130,98 @@ def test_the_published_archive_has_all_images():
   rows = read_part(PUBLISHED.parent, "train")
   assert len(rows) == 50_000
   assert {name.split("/")[1] for name, _ in rows} == set(CLASSES)
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """Twenty images of 20 x 30 in two classes, as settings of a folder of images."""
+  rng = np.random.default_rng(0)
+  for k in range(20):
+    path = tmp_path / "ab"[k % 2] / f"{k:02d}.png"
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(path)
+  return {"name": "images", "folder": str(tmp_path)}
+
+
+def test_images_come_to_one_size_by_their_middle_or_stretched(photos):
+  own = datasets.load(photos).fetch(np.arange(3))["image"]
+  sized = photos | {"image_size": (10, 10)}
+  for crop, part in (("center", own[:, :, 5:25]), ("stretch", own)):
+    found = datasets.load(sized | {"crop": crop}).fetch(np.arange(3))["image"]
+    wanted = [
+      Image.fromarray(x).resize((10, 10), Image.Resampling.BICUBIC) for x in part
+    ]
+    assert (found == np.stack(wanted)).all()
+  middle = datasets.load(sized | {"crop_share": 0.5}).fetch(np.arange(3))["image"]
+  assert (middle == own[:, 5:15, 10:20]).all()
+
+
+def test_channels_and_form_are_those_asked_for(photos):
+  dataset = datasets.load(photos | {"channels": 1, "form": "tokens"})
+  found = dataset.fetch(np.arange(4))
+  assert found["tokens"].shape == (4, 600) and found["tokens"].dtype == np.int32
+  assert dataset.describe()["image_shape"] == [20, 30, 1]
+  check_batch(pipeline.batch_at(dataset, 0, seed=0, batch=4))
+
+
+def test_random_crops_differ_by_place_and_not_by_process(photos):
+  section = photos | {"crop": "random", "image_size": (8, 8)}
+  dataset = datasets.load(section)
+  assert not dataset.is_in_memory
+  whole = pipeline.batch_at(dataset, 5, seed=1, batch=4)
+  half = pipeline.batch_at(dataset, 5, seed=1, batch=4, process=1, num_processes=2)
+  assert (whole["image"][2:] == half["image"]).all()
+  same, places = np.zeros(6, int), np.arange(6)
+  drawn = dataset.draw(same, places, 0)["image"]
+  assert len({image.tobytes() for image in drawn}) == 6
+  assert (drawn != dataset.draw(same, places, 1)["image"]).any()
+  still = datasets.load(photos | {"image_size": (8, 8)}).fetch(same)
+  assert (dataset.fetch(same)["image"] == still["image"]).all()
+
+
+def break_image(folder):
+  """Cuts an image of training off, and gives its path."""
+  path = sorted((pathlib.Path(folder) / "a").iterdir())[3]
+  path.write_bytes(path.read_bytes()[:60])
+  return path
+
+
+def test_a_corrupt_image_stops_and_is_named(photos):
+  path = break_image(photos["folder"])
+  with pytest.raises(ValueError, match=rf"{path} cannot be dec.*data\.on_corrupt=skip"):
+    datasets.load(photos, "train+validation")
+
+
+def test_a_corrupt_image_that_is_skipped_is_named_counted_and_left_out(photos, caplog):
+  path = break_image(photos["folder"])
+  dataset = datasets.load(photos | {"on_corrupt": "skip"}, "train+validation")
+  assert len(dataset) == 19 and dataset.describe()["num_corrupt"] == 1
+  assert str(path) in caplog.text
+  assert str(path) not in {dataset.record(k)["name"] for k in range(19)}
+  labels = dataset.fetch(np.arange(19))["label"]
+  assert np.bincount(labels).tolist() == [9, 10]
+
+
+def test_a_corrupt_image_that_is_read_again_has_a_stand_in_and_no_weight(photos):
+  path = break_image(photos["folder"])
+  section = photos | {"on_corrupt": "skip", "in_memory": False}
+  dataset = datasets.load(section, "train+validation")
+  names = [dataset.records.name(k) for k in range(20)]
+  broken = names.index(str(path))
+  drawn = dataset.draw(np.arange(20), np.arange(20), 0)
+  plain = dataset.fetch((np.arange(20) + (np.arange(20) == broken)) % 20)
+  assert all((drawn[name] == plain[name]).all() for name in ("image", "label"))
+  for _ in range(2):
+    weight = [b["weight"] for b in pipeline.eval_batches(dataset, 8)]
+  wanted = (np.arange(24) < 20) & (np.arange(24) != broken)
+  assert (np.concatenate(weight) == wanted).all()
+  assert dataset.num_corrupt == 1
+
+
+def test_images_of_several_sizes_ask_for_one(photos):
+  path = sorted((pathlib.Path(photos["folder"]) / "b").iterdir())[0]
+  Image.new("RGB", (7, 5)).save(path)
+  with pytest.raises(ValueError, match=r"rows and columns where others.*image_size"):
+    datasets.load(photos, "train+validation")
+  sized = photos | {"image_size": (6, 6)}
+  assert len(datasets.load(sized, "train+validation")) == 20
