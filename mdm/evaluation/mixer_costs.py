@@ -43,7 +43,7 @@ def _of_window(mixer: Any, length: int) -> int:
 
 @keys_per_query.register(DynamicMaskAttention)
 def _of_dynamic_mask(mixer: Any, length: int) -> int:
-  """The best tokens and the latest ones, none of which are the same at most."""
+  """The best tokens, and the latest ones."""
   return min(mixer.window + mixer.recent, length)
 
 

@@ -98,11 +98,12 @@ def keep_recent(
   valid: Bool[Array, "b n"] | None = None,
   segments: Int[Array, "b n"] | None = None,
 ) -> Int[Array, "b g n"]:
-  """Times at which keys that leave at `end` leave if none does while it is recent.
+  """Times at which keys leave that are all seen while recent, and compete after that.
 
-  e_j = max(end_j, j + recent), not beyond the end of j's segment. Padding counts among
-  the last `recent` positions and stays as it is. Where `end` keeps at most `width` keys
-  a query, this keeps at most width + recent.
+  e_j = end_j + recent, not beyond the end of j's segment: a query at i sees the keys
+  after i - recent, and those that `end` keeps at i - recent. Padding counts among the
+  recent positions and is not seen. Where `end` keeps up to `width` keys a query, this
+  keeps up to width + recent.
 
   Args:
     recent: positions, the query's own included, whose keys are seen whatever their
@@ -116,11 +117,9 @@ def keep_recent(
   check_recent(recent)
   if recent == 0:
     return end
-  n = end.shape[-1]
-  stop = n if segments is None else _runs(segments)[1][:, None]
-  position = jnp.arange(n, dtype=jnp.int32)
-  held = jnp.maximum(end, jnp.minimum(position + min(recent, n), stop))
-  return held if valid is None else jnp.where(valid[:, None], held, end)
+  stop = end.shape[-1] if segments is None else _runs(segments)[1][:, None]
+  later = end + jnp.minimum(recent, stop - end)  # a sum that does not overflow
+  return later if valid is None else jnp.where(valid[:, None], later, end)
 
 
 def survivors(end: Int[Array, "b g n"], width: int) -> Int[Array, "b g w"]:

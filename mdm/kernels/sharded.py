@@ -29,7 +29,6 @@ from mdm.kernels.intervals import Intervals
 class Survivors(NamedTuple):
   """Keys that may still be seen later, by position; dead ones fill empty places."""
 
-  position: Int[Array, "b g k"]
   key: Float[Array, "b g k d"]
   value: Float[Array, "b g k e"]
   bias: Float[Array, "b g k"]
@@ -112,13 +111,14 @@ def attend_shard(
   """Dynamic mask attention of one shard's n tokens, for use under `jax.shard_map`.
 
   Each query keeps the `width` keys of greatest score up to itself in the whole
-  sequence, the latest among equals. Constant scores are a sliding window. Give
+  sequence, the latest among equals; or, of those before the last `recent`, and these.
+  Constant scores are a sliding window. Give
   `jax.shard_map` the argument `check_vma=False`.
 
   Args:
     score: the higher, the longer kept; compared in float32. No gradient.
     width: how many keys a query keeps, at most; it may be more than n.
-    recent: keys just before a query, its own included, that it sees in any case.
+    recent: keys up to a query's own that it sees whatever their scores.
     axis: of the mesh, over which the sequence is sharded, in order.
     bias: added to a key's scores of attention, float32, with gradient.
     valid: False for padding, which is never kept.
@@ -140,7 +140,6 @@ def attend_shard(
     run = _number_runs(segments, axis)
   score = jax.lax.stop_gradient(score).astype(jnp.float32)
   own = Survivors(
-    jnp.broadcast_to(jax.lax.axis_index(axis) * n + jnp.arange(n), (b, g, n)),
     key.swapaxes(1, 2),
     value.swapaxes(1, 2),
     jnp.zeros((b, g, n), jnp.float32) if bias is None else bias.astype(jnp.float32),
@@ -186,9 +185,7 @@ def _last_before(
   for hop in range(1, -(-count // n) + 1):
     tail = min(count - (hop - 1) * n, n)
     sent = jax.tree.map(lambda x, t=tail: x[:, :, n - t :], own), run[:, n - tail :]
-    parts.append(
-      jax.lax.ppermute(sent, axis, [(i, i + hop) for i in range(shards - hop)])
-    )
+    parts.append(_send(sent, hop, axis))
   empty = jax.tree.map(lambda x: x[:, :, :0], own), run[:, :0]
   near, runs = (
     jax.tree.map(lambda *x, a=a: jnp.concatenate(x, axis=a), *part)
@@ -202,21 +199,30 @@ def _keep_before(
 ) -> Survivors:
   """The best `width` keys of the run begun there in all earlier shards.
 
-  Without those of the last `gap` positions before this one, which the caller has.
+  Those of the last `gap` positions before this shard are left out.
   """
   g, n = own.score.shape[1:]
   goes_on = own.live & (run == run[:, -1:])[:, None]  # the last run alone goes on
-  sent = _best(own._replace(live=goes_on), width)
-  arrived = jax.lax.all_gather(sent, axis, axis=2)  # b g shard w d
+  own = own._replace(live=goes_on)
+  arrived = jax.lax.all_gather(_best(own, width), axis, axis=2)  # b g shard w d
   last = jax.lax.all_gather(run[:, -1], axis, axis=1)  # b shard
-  shard = jax.lax.axis_index(axis)
-  counts = (jnp.arange(last.shape[1]) < shard) & (last == run[:, :1])  # b shard
-  live = arrived.live & counts[:, None, :, None]
-  live &= arrived.position < shard * n - gap
-  before = jax.tree.map(
-    lambda x: x.reshape(x.shape[0], g, -1, *x.shape[4:]), arrived._replace(live=live)
-  )
+  shards, (hop, part) = jnp.arange(last.shape[1]), divmod(gap, n)
+  is_whole = shards < jax.lax.axis_index(axis) - hop - (part > 0)
+  counts = is_whole & (last == run[:, :1])  # b shard
+  arrived = arrived._replace(live=arrived.live & counts[:, None, :, None])
+  before = jax.tree.map(lambda x: x.reshape(x.shape[0], g, -1, *x.shape[4:]), arrived)
+  if part:  # the gap begins inside a shard, which sends the best before it
+    first = _best(jax.tree.map(lambda x: x[:, :, : n - part], own), width)
+    first, last = _send((first, run[:, -1:]), hop + 1, axis)
+    first = first._replace(live=first.live & (last == run[:, :1])[:, None])
+    before = jax.tree.map(lambda *x: jnp.concatenate(x, axis=2), before, first)
   return _best(before, width)
+
+
+def _send(tree: Any, hop: int, axis: str) -> Any:
+  """What stands so many shards before; zeros where none does."""
+  shards = jax.lax.axis_size(axis)
+  return jax.lax.ppermute(tree, axis, [(i, i + hop) for i in range(shards - hop)])
 
 
 def _best(keys: Survivors, width: int) -> Survivors:

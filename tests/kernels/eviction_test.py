@@ -121,23 +121,37 @@ def test_later_scores_change_no_earlier_query():
     np.testing.assert_array_equal(mask(a)[:30], mask(b)[:30])
 
 
-def recent_by_definition(recent, valid, segments):
-  """n n: the last `recent` positions of each query that are real and of its segment."""
-  i = np.arange(len(valid))
-  near = (i[None] <= i[:, None]) & (i[None] > i[:, None] - recent)
-  return near & np.asarray(valid)[None] & (segments[None] == segments[:, None])
+def kept_with_recent(score, width, recent, valid, segments):
+  """n n: the last `recent` positions, and the best `width` keys of those before."""
+  kept = np.zeros((len(score), len(score)), bool)
+  for i in range(len(score)):
+    seen = [j for j in range(i + 1) if valid[j] and segments[j] == segments[i]]
+    old = [j for j in seen if j <= i - recent]
+    kept[i, sorted(old, key=lambda j: (-score[j], -j))[:width]] = True
+    kept[i, [j for j in seen if j > i - recent]] = True
+  return kept
 
 
 @pytest.mark.parametrize("recent", [0, 1, 5, 12, N, 2**31 - 1])
-def test_recent_keys_are_kept_besides_the_best(recent):
-  end = times(SCORE, 7)
-  held = keep_recent(end, recent)
+def test_recent_keys_are_kept_besides_the_best_of_those_before(recent):
+  held = keep_recent(times(SCORE, 7), recent)
   everywhere = np.ones(N, bool)
   for name, score, e in zip(PATTERNS, SCORE[:, 0], held[:, 0], strict=True):
-    best = kept_by_definition(np.asarray(score), 7, everywhere, everywhere)
-    expected = best | recent_by_definition(recent, everywhere, everywhere)
-    np.testing.assert_array_equal(mask(e), expected, err_msg=name)
-    assert mask(e).sum(1).max() <= 7 + recent  # the promise to the primitive
+    rule = np.asarray(score), 7, recent, everywhere, everywhere
+    np.testing.assert_array_equal(mask(e), kept_with_recent(*rule), err_msg=name)
+    assert (mask(e).sum(1) == np.minimum(7 + recent, np.arange(N) + 1)).all()
+
+
+def test_recent_keys_hold_all_that_the_best_and_the_last_hold():
+  held, plain, near = (
+    mask(e[0, 0])
+    for e in (
+      keep_recent(times(SCORE, 7), 5),
+      times(SCORE, 7),
+      window_intervals(N, 5).end,
+    )
+  )
+  assert (held >= (plain | near)).all() and held.sum() > (plain | near).sum()
 
 
 def test_recent_keys_end_with_their_segment_and_padding_is_never_one():
@@ -146,9 +160,8 @@ def test_recent_keys_end_with_their_segment_and_padding_is_never_one():
   which = {"valid": jnp.asarray(valid), "segments": jnp.asarray(segments)}
   held = keep_recent(times(SCORE, 3, **which), 6, **which)
   for b in range(len(SCORE)):
-    best = kept_by_definition(np.asarray(SCORE[b, 0]), 3, valid[b], segments[b])
-    expected = best | recent_by_definition(6, valid[b], segments[b])
-    np.testing.assert_array_equal(mask(held[b, 0]), expected)
+    rule = np.asarray(SCORE[b, 0]), 3, 6, valid[b], segments[b]
+    np.testing.assert_array_equal(mask(held[b, 0]), kept_with_recent(*rule))
 
 
 @functools.partial(jax.jit, static_argnames=("recent", "width", "chunk"))
@@ -166,8 +179,8 @@ def attend(recent, width, chunk):
 def test_chunks_of_gathered_keys_hold_the_best_and_the_recent(recent):
   whole = attend(recent, None, None)
   np.testing.assert_allclose(attend(recent, 5 + recent, 8), whole, atol=1e-6)
-  if recent > 1:  # no key to spare: fewer would lose some
-    assert np.abs(attend(recent, 3 + recent, 8) - whole).max() > 1e-3
+  fewer = attend(recent, 3 + recent, 8)  # 4 + recent before a chunk's own keys
+  assert np.abs(fewer - whole).max() > 1e-3
 
 
 def test_a_negative_number_of_recent_keys_is_refused():

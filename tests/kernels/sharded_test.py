@@ -77,6 +77,7 @@ def both_ways(shards, width, **which):
     (4, 5, {"recent": 1}),
     (4, 5, documents() | {"recent": 6}),
     (8, 3, {"recent": 11}),
+    (8, 3, {"recent": 9}),
     (8, 2, documents() | {"recent": 99}),
   ],
   ids=[
@@ -87,6 +88,7 @@ def both_ways(shards, width, **which):
     "4 and themselves",
     "4 packed and the recent",
     "8 and the recent of three shards",
+    "8 and the recent of two whole shards",
     "8 packed and all",
   ],
 )
@@ -155,9 +157,10 @@ def test_what_travels_grows_with_width_and_not_with_the_sequence():
       for v in e.outvars
     )
 
-  assert moved(16) == moved(64) == 4 * width * (2 * D + 4) + 4
-  near = 2 * (2 * D + 4 + 1)  # two rows from the neighbour, with their runs
-  assert moved(16, recent=3) == moved(64, recent=3) == moved(64) + near
+  assert moved(16) == moved(64) == 4 * width * (2 * D + 3) + 4
+  near = 2 * (2 * D + 3 + 1)  # two rows from the neighbour, with their runs
+  near += width * (2 * D + 3) + 1  # and the best of the neighbour before these
+  assert moved(32, recent=3) == moved(64, recent=3) == moved(64) + near
 
 
 def test_bad_requests_name_the_rule():

@@ -1,14 +1,14 @@
 """Dynamic mask attention: each head learns which w tokens of the past to keep.
 
   z_j = flatten(v_j) Wdt;  u_j = softplus(z_j);  s_j = A u_j;  delta_j = exp(s_j)
-  S_i = TopW over j <= i of s_j
+  S_i = TopW over j <= i - r of s_j, and i - r + 1, ..., i;  r = 0 as published
   o_i = sum_{j in S_i} softmax_j(<q_i, k_j> / sqrt(k) + b_j) v_j;  b = delta (or s)
 
 A head's score reads the values of all heads. S_i is an interval of queries per key, so
-that the cost is n (w + chunk) instead of n^2 and decoding needs w slots. Up to w tokens
-every key is kept, and b is added all the same. Nothing forces a token to see itself,
-unless `recent` asks for the last tokens besides. With A = 0 all scores tie, the latest
-win, and this is a sliding window.
+that the cost is n (w + r + chunk) instead of n^2 and decoding needs w + r slots. Up to
+w + r tokens every key is kept, and b is added all the same. With r = 0 nothing forces a
+token to see itself. With A = 0 all scores tie, the latest win, and this is a sliding
+window of w + r.
 
 The indices of S_i have no gradient; A and Wdt learn through b of the keys that were
 kept, and v both through b and as a value.
@@ -22,8 +22,8 @@ Differences:
     where float32 rounds delta to equal numbers.
   - scores are float32, whatever the dtype.
   - no choice by a threshold: softplus is positive, so s > 0 would keep all or nothing.
-  - `recent` is ours: i sees i - r + 1, ..., i too, whatever their scores. The published
-    mask (r = 0) may drop the nearest tokens.
+  - `recent`, r, is ours: the published mask may drop the nearest tokens, which text
+    needs. Tokens compete once they are recent no longer, so that none counts twice.
 """
 
 from typing import Any, NamedTuple
@@ -49,7 +49,7 @@ from mdm.nn.mixers.base import (
   store,
   write,
 )
-from mdm.nn.mixers.kept import Kept, Recent
+from mdm.nn.mixers.kept import Kept, Line
 from mdm.nn.rotary import KeyValue
 
 BIAS_MODES = ("exp", "log")
@@ -70,9 +70,8 @@ class DynamicMaskAttention(Mixer):
   Parameters, beside `Mixer`'s: `dt` (Wdt) and `A`.
 
   Attributes:
-    window: w, tokens a query sees at most by score.
-    recent: r, tokens just before a query, itself included, that it sees in any case;
-      those among the best w count once, so it sees from max(w, r) to w + r.
+    window: w, tokens a query sees at most because of their scores.
+    recent: r, tokens up to the query itself that it sees whatever their scores.
     bias_mode: "exp" adds delta to the scores (as published), "log" adds log delta,
       which cannot overflow.
     a_init: "zeros", or "normal" with deviation 0.02.
@@ -99,8 +98,8 @@ class DynamicMaskAttention(Mixer):
     kept = slots.empty_kept(batch, sizes.g, min(self.window, length), *kind)
     if self.recent == 0:
       return kept
-    ring = slots.empty_recent(batch, sizes.g, min(self.recent, length), *kind)
-    return kept._replace(recent=ring)
+    line = slots.empty_line(batch, sizes.g, min(self.recent, length), *kind)
+    return kept._replace(recent=line)
 
   @nn.compact
   def _run(
@@ -124,7 +123,7 @@ class DynamicMaskAttention(Mixer):
       if isinstance(cache, Kept):
         cache = self._begin(cache, pairs, score, end, place)
     elif isinstance(cache, Everything):
-      mixed = self._look_back(query, score, cache, place)
+      mixed = self._look_back(query, cache, place)
     else:
       mixed, cache = self._step(query, pairs, score, cache, place)
     return self._out(mixed, x.shape[-1]), cache
@@ -171,20 +170,19 @@ class DynamicMaskAttention(Mixer):
     place: Place,
   ) -> Kept:
     """The cache after a whole sequence, of which the scores alone keep until `end`."""
-    room = cache.key.shape[2]
-    self._check_room(score.shape[-1], 0, room)
-    rank = slots.keep_last(score, end, room)
+    n = score.shape[-1]
+    self._check_room(n, 0, cache)
+    line = slots.line_up(cache.recent, pairs, score, place)  # b g r+n
+    recent = slots.cut_line(line, n)[1]
+    old = max(n - recent.score.shape[-1], 0)  # tokens that are recent no longer
+    rank = slots.keep_last(score[..., :old], end[..., :old], cache.key.shape[2])
     key, value = (slots.gather_tokens(x, rank.position) for x in pairs)
     kept = Kept(rank, key.astype(cache.key.dtype), value.astype(cache.value.dtype))
-    return kept._replace(recent=self._push_recent(cache, pairs, score, place))
+    return self._remember(kept, cache, recent)
 
-  def _push_recent(
-    self, cache: Kept, pairs: KeyValue, score: Float[Array, "b g n"], place: Place
-  ) -> Recent | None:
-    """The last tokens, where they are seen in any case."""
-    if cache.recent is None:
-      return None
-    return slots.push_recent(cache.recent, pairs, score, place, self.recent)
+  def _remember(self, kept: Kept, cache: Kept, recent: Line) -> Kept:
+    """What is kept by score, and the last tokens where the cache has room for them."""
+    return kept if cache.recent is None else kept._replace(recent=recent)
 
   def _step(
     self,
@@ -195,54 +193,60 @@ class DynamicMaskAttention(Mixer):
     place: Place,
   ) -> tuple[Float[Array, "b n h k"], Kept]:
     """New tokens among the kept ones; one alone sees just what is kept after it."""
-    n, room = query.shape[1], cache.key.shape[2]
-    self._check_room(n, place.start, room)
-    key, value = (x.swapaxes(1, 2) for x in pairs)  # b g n k
-    pushed = slots.push_scores(cache.rank, score, place)
-    after = slots.push_tokens(cache, pushed, key, value)
-    after = after._replace(recent=self._push_recent(cache, pairs, score, place))
+    n = query.shape[1]
+    self._check_room(n, place.start, cache)
+    line = slots.line_up(cache.recent, pairs, score, place)  # b g r+n
+    leaving, recent = slots.cut_line(line, n)
+    r = recent.score.shape[-1]
+    competes = place._replace(start=place.start - r, valid=leaving.position[:, 0] >= 0)
+    pushed = slots.push_scores(cache.rank, leaving.score, competes)
+    after = slots.push_tokens(cache, pushed, leaving.key, leaving.value)
     if n == 1:
-      end = jnp.where(after.rank.position < 0, 0, NEVER)
-      parts, ring = [slots.see_kept(after, end)], after.recent
+      seen = slots.beside(after, recent)
+      end = jnp.full_like(seen.position, NEVER)
     else:
-      ends, ring = jnp.split(pushed.end, [room], axis=-1), cache.recent
-      parts = [
-        slots.see_kept(cache, ends[0]),
-        slots.see_new(pairs, score, place, ends[1], ring),
-      ]
-    if ring is not None:
-      parts.append(slots.see_recent(ring))
-    seen = slots.see_all(*parts)
+      seen = slots.beside(cache, line)
+      end = jnp.minimum(pushed.end, NEVER - r) + r  # b g w+n
+      end = jnp.pad(end, ((0, 0), (0, 0), (0, r)), constant_values=NEVER)
+    end = jnp.where(seen.position < 0, 0, end)
     mixed = self._mix(
       query,
       KeyValue(seen.key.swapaxes(1, 2), seen.value.swapaxes(1, 2)),
-      jnp.where(seen.end > 0, seen.score, 0.0),
-      Intervals(seen.start, seen.end),
+      jnp.where(end > 0, seen.score, 0.0),
+      Intervals(seen.position, end),
       positions=place.rows,
     )
-    return mixed, after
+    return mixed, self._remember(after, cache, recent)
 
   def _look_back(
     self,
     query: Float[Array, "b n h k"],
-    score: Float[Array, "b g n"],
     cache: Everything,
     place: Place,
   ) -> Float[Array, "b n h k"]:
     """New tokens before all stored ones, under the interval mask."""
     valid = cache.stored.valid  # b m
     m = valid.shape[1]
-    before = valid & (jnp.arange(m) < place.start)
-    rank = slots.best_before(cache.score, before, min(self.window, m))
-    pushed = slots.push_scores(rank, score, place)
-    end = slots.spread_ends(rank, pushed, place.rows, m)
+    start = place.start - self.recent  # who competes stands so far back
+    rank = slots.best_before(
+      cache.score, valid & (jnp.arange(m) < start), min(self.window, m)
+    )
+    row = start + jnp.arange(query.shape[1])
+    is_real = (row >= 0) & jnp.take(valid, row, axis=1, mode="clip")
+    competes = place._replace(start=start, valid=is_real)
+    leaving = jnp.take(cache.score, row, axis=2, mode="clip")
+    pushed = slots.push_scores(rank, leaving, competes)
+    end = slots.spread_ends(rank, pushed, competes.rows, m)
+    end = jnp.maximum(end, jnp.arange(m))  # none leaves before it comes
     intervals = self._intervals(keep_recent(end, self.recent, valid=valid))
     rows = place.rows
     return self._mix(query, cache.stored.pairs, cache.score, intervals, positions=rows)
 
-  def _check_room(self, n: int, start: int | Int[Array, ""], room: int) -> None:
-    if room < self.window:
-      check_fits(n, start, room)
+  def _check_room(self, n: int, start: int | Int[Array, ""], cache: Kept) -> None:
+    recent = 0 if cache.recent is None else cache.recent.score.shape[-1]
+    for room, wanted in ((cache.key.shape[2], self.window), (recent, self.recent)):
+      if room < wanted:  # made for sequences that are no longer than that
+        check_fits(n, start, room)
 
   def _check(self) -> None:
     check_positive(window=self.window)

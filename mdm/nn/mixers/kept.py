@@ -9,8 +9,8 @@ where its own is at least that, or else is not kept by this head and not seen by
 query. A step costs O(w), memory is O(w), and the sets are those of
 `kernels.eviction.eviction_times`, bit for bit, where the float32 scores are.
 
-Where the last r tokens are seen as well, a ring holds them. A token that is in both is
-read from the ring while it is recent, and from its slot after that, so it counts once.
+Where the last r tokens are seen whatever their scores, they stand in a line, and what
+leaves the line is the newcomer: a token is in one of both, and a step costs O(w + r).
 
 Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, for the mask; the
 cache is ours.
@@ -30,7 +30,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mdm.kernels.eviction import DEAD, sortable, survivors
 from mdm.nn.mixers.base import NEVER, Place, empty_pairs
-from mdm.nn.mixers.window import Ring, turn_in, turn_ring
 from mdm.nn.rotary import KeyValue
 
 
@@ -41,11 +40,13 @@ class Ranked(NamedTuple):
   position: Int[Array, "b g w"]
 
 
-class Recent(NamedTuple):
-  """The last r tokens and their scores; the one at position p lies in slot p mod r."""
+class Line(NamedTuple):
+  """Tokens one after the other; -1 is the position of padding, and of none at all."""
 
-  ring: Ring
-  score: Float[Array, "b r g"]
+  key: Float[Array, "b g m k"]
+  value: Float[Array, "b g m k"]
+  score: Float[Array, "b g m"]
+  position: Int[Array, "b #g m"]
 
 
 class Kept(NamedTuple):
@@ -54,17 +55,7 @@ class Kept(NamedTuple):
   rank: Ranked
   key: Float[Array, "b g w k"]
   value: Float[Array, "b g w k"]
-  recent: Recent | None = None
-
-
-class Seen(NamedTuple):
-  """Tokens of each head, and the queries from `start` to before `end` that see them."""
-
-  key: Float[Array, "b g m k"]
-  value: Float[Array, "b g m k"]
-  score: Float[Array, "b g m"]
-  start: Int[Array, "b g m"]
-  end: Int[Array, "b g m"]
+  recent: Line | None = None
 
 
 class Pushed(NamedTuple):
@@ -93,13 +84,13 @@ def empty_kept(
   return Kept(empty_ranks(batch, heads, slots), *pairs)
 
 
-def empty_recent(
-  batch: int, heads: int, slots: int, width: int, dtype: DTypeLike
-) -> Recent:
-  """No last tokens yet, with room for heads of `width`."""
-  pairs = empty_pairs((batch, slots, heads, width), dtype)
-  ring = Ring(pairs, jnp.full((batch, slots), -1, jnp.int32))
-  return Recent(ring, jnp.zeros((batch, slots, heads)))
+def empty_line(
+  batch: int, heads: int, length: int, width: int, dtype: DTypeLike
+) -> Line:
+  """No tokens yet, and room for the last `length`, with heads of `width`."""
+  pairs = empty_pairs((batch, heads, length, width), dtype)
+  position = jnp.full((batch, 1, length), -1, jnp.int32)
+  return Line(*pairs, jnp.zeros((batch, heads, length)), position)
 
 
 def push_scores(rank: Ranked, score: Float[Array, "b g n"], place: Place) -> Pushed:
@@ -159,26 +150,51 @@ def push_tokens(
   )
 
 
-def push_recent(
-  recent: Recent,
-  pairs: KeyValue,
-  score: Float[Array, "b g n"],
-  place: Place,
-  window: int,
-) -> Recent:
-  """The last of n more tokens in the place of those that are recent no longer.
+def line_up(
+  line: Line | None, pairs: KeyValue, score: Float[Array, "b g n"], place: Place
+) -> Line:
+  """The line, and n new tokens at its end; a sequence that begins has none before."""
+  key, value = (x.swapaxes(1, 2) for x in pairs)
+  position = jnp.broadcast_to(place.rows, (score.shape[0], 1, score.shape[2]))
+  if place.valid is not None:
+    position = jnp.where(place.valid[:, None], position, -1)
+  new = Line(key, value, score, position)
+  if line is None:
+    return new
+  if place.is_beginning:
+    line = line._replace(position=jnp.full_like(line.position, -1))
+  return join_lines(line, new)
 
-  Raises:
-    ValueError: a ring of fewer than `window` slots, and tokens beyond its length.
-  """
-  ring = turn_ring(recent.ring, pairs, place, window)
-  return Recent(ring, turn_in(recent.score, score.swapaxes(1, 2), place))
+
+def cut_line(line: Line, count: int) -> tuple[Line, Line]:
+  """The first `count` tokens, and the others."""
+  first, others = (
+    jax.tree.map(lambda x, part=part: x[:, :, part], line)
+    for part in (slice(count), slice(count, None))
+  )
+  return first, others
+
+
+def join_lines(first: Line, second: Line) -> Line:
+  """Tokens of both, in the dtypes of the first."""
+  return jax.tree.map(
+    lambda x, y: jnp.concatenate([x, y.astype(x.dtype)], axis=2), first, second
+  )
+
+
+def beside(kept: Kept, line: Line) -> Line:
+  """The kept tokens, of each head its own, and after them those in a line."""
+  position = jnp.broadcast_to(line.position, line.score.shape)
+  first = Line(kept.key, kept.value, kept.rank.score, kept.rank.position)
+  return join_lines(first, line._replace(position=position))
 
 
 def keep_last(
   score: Float[Array, "b g n"], end: Int[Array, "b g n"], slots: int
 ) -> Ranked:
   """What is kept after a whole sequence, by its eviction times; the rest empty."""
+  if end.shape[-1] == 0:
+    return empty_ranks(end.shape[0], end.shape[1], slots)
   position = survivors(end, slots)  # b g w
   kept = jnp.take_along_axis(_ranking(score), jnp.maximum(position, 0), -1)
   return Ranked(jnp.where(position < 0, -jnp.inf, kept), position)
@@ -208,46 +224,6 @@ def gather_tokens(
   index = jnp.maximum(position, 0)[..., None]  # b g w 1
   found = jnp.take_along_axis(x.swapaxes(1, 2), index, axis=2)
   return jnp.where(position[..., None] < 0, 0.0, found).astype(x.dtype)
-
-
-def see_kept(kept: Kept, end: Int[Array, "b g w"]) -> Seen:
-  """Kept tokens, from when they are recent no longer."""
-  delay = 0 if kept.recent is None else kept.recent.score.shape[1]
-  rank = kept.rank
-  return Seen(kept.key, kept.value, rank.score, rank.position + delay, end)
-
-
-def see_recent(recent: Recent) -> Seen:
-  """The last tokens, while they are recent."""
-  key, value = (x.swapaxes(1, 2) for x in recent.ring.pairs)
-  score = recent.score.swapaxes(1, 2)
-  start = jnp.broadcast_to(recent.ring.position[:, None], score.shape)
-  end = jnp.where(start < 0, 0, start + score.shape[-1])
-  return Seen(key, value, score, start, end)
-
-
-def see_new(
-  pairs: KeyValue,
-  score: Float[Array, "b g n"],
-  place: Place,
-  end: Int[Array, "b g n"],
-  recent: Recent | None,
-) -> Seen:
-  """New tokens, from their own positions on."""
-  start = jnp.broadcast_to(place.rows, score.shape)
-  if recent is not None:
-    valid = True if place.valid is None else place.valid[:, None]
-    held = jnp.maximum(end, start + recent.score.shape[1])
-    end = jnp.where(valid, held, end)
-  key, value = (x.swapaxes(1, 2) for x in pairs)
-  return Seen(key, value, score, start, end)
-
-
-def see_all(*parts: Seen) -> Seen:
-  """All of them, side by side, in the dtypes of the first."""
-  return jax.tree.map(
-    lambda *x: jnp.concatenate([y.astype(x[0].dtype) for y in x], axis=2), *parts
-  )
 
 
 def spread_ends(

@@ -9,9 +9,8 @@ Differences:
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int
 
 from mdm.kernels.intervals import Intervals, window_intervals
 from mdm.nn.mixers.base import (
@@ -95,17 +94,12 @@ def turn_ring(ring: Ring, new: KeyValue, place: Place, window: int) -> Ring:
     check_fits(n, place.start, slots)
   if place.is_beginning:
     ring = ring._replace(position=jnp.full_like(ring.position, -1))
+  last = min(n, slots)
+  slot = place.rows[n - last :] % slots  # last
   joined = join_ring(ring, new, place)
-  return jax.tree.map(
-    lambda old, now: turn_in(old, now[:, slots:], place), ring, joined
+  key, value = (
+    old.at[:, slot].set(now[:, -last:])
+    for old, now in zip(ring.pairs, joined.pairs, strict=True)
   )
-
-
-def turn_in(
-  old: Shaped[Array, "b w *d"], new: Shaped[Array, "b n *d"], place: Place
-) -> Shaped[Array, "b w *d"]:
-  """A ring's array with the last of the new tokens in their slots."""
-  slots = old.shape[1]
-  last = min(new.shape[1], slots)
-  slot = place.rows[-last:] % slots  # last
-  return old.at[:, slot].set(new[:, -last:].astype(old.dtype))
+  position = ring.position.at[:, slot].set(joined.position[:, -last:])
+  return Ring(KeyValue(key, value), position)

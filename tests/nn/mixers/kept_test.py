@@ -23,7 +23,6 @@ from mdm.kernels.eviction import eviction_times
 from mdm.nn.mixers import kept
 from mdm.nn.mixers.base import NEVER, Place
 from mdm.nn.mixers.dynamic_mask import DynamicMaskAttention
-from mdm.nn.rotary import KeyValue
 
 G = 2
 RNG = np.random.default_rng(3)
@@ -113,45 +112,26 @@ def test_the_caches_size_does_not_depend_on_the_length():
   assert short.key.shape == (1, 2, W, 4) and short.rank.score.dtype == jnp.float32
 
 
-def test_a_ring_holds_the_last_tokens_besides_and_does_not_grow_either():
+def test_a_line_holds_the_last_tokens_besides_and_does_not_grow_either():
   model = MIXERS["recent"]
   short, long = (jax.eval_shape(lambda n=n: model.init_cache(1, n)) for n in (6, 9999))
   assert short == long
-  assert short.key.shape == (1, 2, W, 4)
-  assert short.recent.ring.pairs.key.shape == (1, 6, 2, 4)
+  assert short.key.shape == (1, 2, W, 4) and short.recent.key.shape == (1, 2, 6, 4)
   _, cache = extend_in("recent", [6, 1, 6])
-  np.testing.assert_array_equal(
-    np.sort(cache.recent.ring.position), [range(N - 6, N)] * B
-  )
+  np.testing.assert_array_equal(cache.recent.position[:, 0], [range(N - 6, N)] * B)
 
 
-@pytest.mark.parametrize("blocks", [[6, 1, 6], [1] * N], ids=str)
-def test_a_token_in_a_slot_and_in_the_ring_is_seen_once(blocks):
-  score = jnp.asarray(SCORES["rising"], jnp.float32)  # the slots hold the last W
-  pairs = KeyValue(*(jnp.zeros((B, N, G, 3)) for _ in range(2)))
-  cache = kept.empty_kept(B, G, W, 3, jnp.float32)
-  ring, start = kept.empty_recent(B, G, 2, 3, jnp.float32), 0
-  counts = np.zeros((B, G, N), int)
-  for n in blocks:
-    place = Place(start, jnp.zeros((1, n), jnp.int32), None, None)
-    now = slice(start, start + n)
-    new = KeyValue(*(x[:, now] for x in pairs))
-    pushed = kept.push_scores(cache.rank, score[..., now], place)
-    ends = jnp.split(pushed.end, [W], axis=-1)
-    old = cache._replace(recent=ring)
-    seen = kept.see_all(
-      kept.see_kept(old, ends[0]),
-      kept.see_new(new, score[..., now], place, ends[1], ring),
-      kept.see_recent(ring),
-    )
-    row = np.arange(start, start + n)[:, None]
-    sees = (seen.start[:, :, None] <= row) & (row < seen.end[:, :, None])
-    counts[..., now] = sees.sum(-1)
-    key, value = (x.swapaxes(1, 2) for x in new)
-    cache = kept.push_tokens(cache, pushed, key, value)
-    ring = kept.push_recent(ring, new, score[..., now], place, 2)
-    start += n
-  np.testing.assert_array_equal(counts, [[np.minimum(np.arange(N) + 1, W)] * G] * B)
+@pytest.mark.parametrize("blocks", [[6, 1, 6], [1] * N, [N]], ids=str)
+def test_no_token_is_both_in_a_slot_and_in_the_line(blocks):
+  _, cache = extend_in("recent", blocks, is_fresh=len(blocks) == 1)
+  for slots in np.asarray(cache.rank.position).reshape(-1, W):
+    assert len(set(slots)) == W and slots.max() < N - 6  # all else is in the line
+
+
+def test_tokens_beyond_a_short_line_are_refused():
+  cache = MIXERS["recent"].init_cache(B, 5)  # slots for any length, 5 of 6 in line
+  with pytest.raises(ValueError, match="13 tokens from position 0 do not fit in a"):
+    jax.eval_shape(compiled("recent", "extend", 0), params_of("recent"), X, cache)
 
 
 @pytest.mark.parametrize("name", ["full", "recent_full"])
