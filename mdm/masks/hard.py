@@ -6,6 +6,8 @@ many are hidden does not change, so neither does any shape.
 
 Source: *Hard Patches Mining for Masked Image Modeling*, Wang et al., 2023, section 3.3,
 and its released code.
+Differences: how many are hard is rounded down from the exact product; the released
+code's product in double precision falls one short in an epoch of some settings.
 """
 
 import jax

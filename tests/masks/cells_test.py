@@ -24,6 +24,11 @@ def test_simmim_hides_thirty_cells_that_are_120_of_196_patches():
   assert split_by_mask(mask, 76).keep.shape == (16, 76)
 
 
+def test_cells_are_counted_by_simmims_rule():
+  mask = draw(row_keys(), 10, 10, 0.9, cell=1)
+  assert mask.sum(axis=1).tolist() == [90] * 16  # 91 by MAE's
+
+
 def test_swin_patches_of_four_pixels_are_hidden_eight_by_eight():
   mask = np.asarray(draw(row_keys(), 48, 48, 0.6, cell=8))  # 192 pixels
   assert mask.sum(axis=1).tolist() == [22 * 64] * 16

@@ -84,7 +84,7 @@ def test_no_gradient_flows_into_the_difficulty():
 
 
 @pytest.mark.parametrize("epochs", [100, 200, 300, 800])
-@pytest.mark.parametrize("hidden", [147, 48])
+@pytest.mark.parametrize("hidden", [147, 150, 100, 48])
 def test_the_count_follows_the_schedule_of_exact_arithmetic(hidden, epochs):
   schedule = jax.jit(lambda epoch: count_hard(hidden, hard_share(epoch, epochs)))
   found = jax.vmap(schedule)(jnp.arange(epochs, dtype=jnp.float32))
