@@ -129,13 +129,11 @@ class ImageSet:
     if self.settings.crop == "random":
       rngs = [np.random.default_rng((seed, place)) for place in places.tolist()]
     pixels, labels, is_whole = self._read(indices, rngs)
-    for _ in range(len(self) if not is_whole.all() else 0):
-      indices = np.where(is_whole, indices, (indices + 1) % len(self))
+    while not is_whole.all():
       again = np.flatnonzero(~is_whole)
+      indices = np.where(is_whole, indices, (indices + 1) % len(self))
       chosen = None if rngs is None else [rngs[k] for k in again]
       pixels[again], labels[again], is_whole[again] = self._read(indices[again], chosen)
-      if is_whole.all():
-        break
     return self._arrange(pixels, labels)
 
   def _arrange(self, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -183,6 +181,10 @@ class ImageSet:
       if number not in self._corrupt:
         self._corrupt.add(number)
         logging.getLogger("mdm").warning("skipped: %s", error)
+      if self.num_corrupt == len(self):
+        raise ValueError(
+          f"none of {len(self)} images can be decoded; the last: {error}"
+        ) from error
       return None
     shape = (pixels.shape[0], pixels.shape[1])
     if settings.image_size is None and shape != self._size:
@@ -201,9 +203,14 @@ class ImageSet:
     rows, columns = shape
     if rows is not None and columns is not None:
       return rows, columns
-    number = int(self._numbers[0])
-    [(content, _)] = self.records.read([number])
-    return images.image_shape(content, self.records.name(number))
+    for number in self._numbers.tolist():
+      [(content, _)] = self.records.read([number])
+      try:
+        return images.image_shape(content, self.records.name(number))
+      except ValueError:
+        if self.settings.on_corrupt == "stop":
+          raise
+    raise ValueError(f"none of {len(self)} images can be read; set another folder.")
 
   def _keeps(self) -> bool:
     """Whether pixels are decoded once and kept."""

@@ -218,6 +218,17 @@ def test_a_corrupt_image_that_is_read_again_has_a_stand_in_and_no_weight(photos)
   assert dataset.num_corrupt == 1
 
 
+@pytest.mark.parametrize("in_memory", [None, False])
+def test_where_no_image_is_whole_nothing_is_skipped(photos, in_memory):
+  for path in pathlib.Path(photos["folder"]).glob("*/*.png"):
+    path.write_bytes(path.read_bytes()[:60])
+  section = photos | {"on_corrupt": "skip", "in_memory": in_memory}
+  with pytest.raises(ValueError, match="none of 18 images can be decoded; the last"):
+    datasets.load(section | {"image_size": (6, 6)}).draw(np.arange(4), np.arange(4), 0)
+  with pytest.raises(ValueError, match="none of 18 images can be read"):
+    datasets.load(section)
+
+
 def test_images_of_several_sizes_ask_for_one(photos):
   path = sorted((pathlib.Path(photos["folder"]) / "b").iterdir())[0]
   Image.new("RGB", (7, 5)).save(path)
