@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from PIL import Image
 
+from mdm.api.model import load
 from mdm.evaluation import attention_aot, attention_bench
-from mdm.evaluation.attention_entrants import DTYPES, parse_case
-from mdm.evaluation.attention_floor import device_rates
+from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention_learned import learned_scores
 from mdm.evaluation.attention_peers import PEERS, TORCH_PEERS, check_peers
+from mdm.evaluation.attention_problems import DTYPES, parse_case
+from mdm.evaluation.attention_rates import open_gauge
 from mdm.evaluation.line_plots import draw_lines, find_crossover, save_plot
 from mdm.evaluation.torch_process import TorchProcess, torch_python
 from mdm.kernels.dispatch import choose_backend
@@ -27,6 +31,16 @@ SHAPES = {
     *(f"1,16,8,{n},128,1024" for n in (4_096, 8_192, 32_768)),
     "1,16,8,131072,128,2048",
     "8,16,8,4096,64,512",
+  ),
+}
+STEPS = {
+  "cpu": (
+    *(f"{b},2,1,{n},64,256" for n in (8_192, 65_536) for b in (1, 32)),
+    "1,2,1,524288,64,256",
+  ),
+  "gpu": (
+    *(f"{b},16,8,{n},128,1024" for n in (8_192, 65_536) for b in (1, 32)),
+    "1,16,8,524288,128,1024",
   ),
 }
 COMPILED = ("1,2,1,8192,64,256", "1,16,8,8192,128,1024")
@@ -44,6 +58,8 @@ def bench_attention(
   backends: Sequence[str] = ("auto",),
   peers: Sequence[str] = PEERS,
   patterns: Sequence[str] = ("iid",),
+  run: str | Path | None = None,
+  decode: bool = False,
   dtype: str | None = None,
   rounds: int = 7,
   torch: str | None = None,
@@ -56,8 +72,11 @@ def bench_attention(
     shapes: "B,H,K,N,D,W" each; none for those of this kind of device.
     backends: of `interval_attention`; the first is what others are compared with.
     peers: of `evaluation.attention_peers.PEERS`; one that is missing is noted.
-    patterns: how scores are drawn: "iid", "clustered" (neighbours share one) or
-      "recency" (the latest are best).
+    patterns: how scores are drawn: "iid", "clustered" (neighbours share one), "recency"
+      (the latest are best) or "learned".
+    run: whose scores the pattern "learned" has: a run or exported weights with dynamic
+      mask attention.
+    decode: steps of decoding instead, one new token before N - 1 that are cached.
     dtype: of queries, keys and values; None for float32 on a CPU, else bfloat16.
     rounds: of timing, after one to warm up.
     torch: an interpreter that has PyTorch; None for this one, if it has.
@@ -69,46 +88,47 @@ def bench_attention(
     the length from which on ours is faster than dense.
 
   Raises:
-    ValueError: a shape, backend, peer, pattern or interpreter that makes no sense here.
+    ValueError: a shape, backend, peer, pattern, run or interpreter that makes no sense
+      here.
   """
   kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
-  chosen = tuple(shapes) or (PLOTTED if plot else SHAPES)[kind]
-  cases = [parse_case(shape, pattern) for pattern in patterns for shape in chosen]
+  usual = (STEPS if decode else PLOTTED if plot else SHAPES)[kind]
+  cases = [
+    parse_case(shape, pattern, is_step=decode)
+    for pattern in patterns
+    for shape in shapes or usual
+  ]
   dtype = dtype or ("float32" if kind == "cpu" else "bfloat16")
   _check(backends, peers, dtype, rounds)
-  if plot and len({case.length for case in cases}) < 2:
-    raise ValueError("--plot needs shapes of two lengths N or more.")
+  if plot:
+    _check_plot(cases, decode)
+  learned = _learned(run, patterns)
   python = torch_python(torch) if set(peers) & set(TORCH_PEERS) else None
   rows, notes = [], []
   if python is None and set(peers) & set(TORCH_PEERS):
     notes.append("PyTorch is not installed here; --torch PYTHON names one that has it")
-  load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+  busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
   with contextlib.ExitStack() as stack:
     process = stack.enter_context(TorchProcess(python)) if python else None
-    rates = device_rates(dtype)
+    gauge = open_gauge(dtype, [lambda: process.rates(dtype)] if process else [])
+    settings: dict[str, Any] = {
+      **{"dtype": dtype, "backends": backends, "peers": peers, "rounds": rounds},
+      **{"torch": process, "learned": learned},
+    }
     for case in cases:
-      found, more = attention_bench.bench_case(
-        case,
-        dtype=dtype,
-        backends=backends,
-        peers=peers,
-        torch=process,
-        rounds=rounds,
-        rates=rates,
-      )
+      found, more = attention_bench.bench_case(case, gauge=gauge, **settings)
       rows += found
       notes += [note for note in more if note not in notes]
-      shape = ",".join(str(size) for size in case[:6])
-      say(f"{shape} {case.pattern} {dtype}\n{attention_bench.format_rows(found)}")
+      say(attention_bench.format_case(case, dtype, found))
   crossover = _plot(rows, plot, dtype) if plot else None
   return {
     "rows": rows,
-    "rates": rates._asdict(),
+    "rates": gauge.rates._asdict(),
     "dtype": dtype,
     "rounds": rounds,
     "hardware": describe_hardware(),
-    "load_before": load,
-    "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
+    "load_before": busy,
+    "versions": _versions("jax", "jaxlib"),
     "notes": notes,
     "crossover": crossover,
   }
@@ -143,10 +163,13 @@ def compile_attention(
     "device": device.device_kind,
     "dtype": dtype,
     "is_measured": False,
-    "versions": {
-      name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "libtpu")
-    },
+    "versions": _versions("jax", "jaxlib", "libtpu"),
   }
+
+
+def _versions(*names: str) -> dict[str, str]:
+  """Of installed packages."""
+  return {name: importlib.metadata.version(name) for name in names}
 
 
 def _check(
@@ -161,6 +184,24 @@ def _check(
     raise ValueError("no backend is named; give --backends auto.")
   for backend in backends:
     choose_backend(backend)
+
+
+def _check_plot(cases: Sequence[Case], decode: bool) -> None:
+  """Raises ValueError for what makes no picture of time against length."""
+  if decode:
+    raise ValueError("--plot draws passes over whole sequences; leave out --decode.")
+  if len({case.length for case in cases}) < 2:
+    raise ValueError("--plot needs shapes of two lengths N or more.")
+
+
+def _learned(run: str | Path | None, patterns: Sequence[str]) -> np.ndarray | None:
+  """Scores of a run's heads, where a pattern needs them; ValueError without a run."""
+  if "learned" not in patterns:
+    return None
+  if run is None:
+    raise ValueError("the pattern 'learned' takes a run's scores; give --run FOLDER.")
+  model = load(run)
+  return learned_scores(model.method, model.variables, model.cfg.data.to_dict())
 
 
 def _plot(

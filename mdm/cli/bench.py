@@ -1,6 +1,7 @@
 """Commands on the machine: bench, doctor."""
 
 import argparse
+import itertools
 from typing import Any
 
 from mdm.cli.output import print_numbers, write_result
@@ -9,7 +10,7 @@ STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
 ROUNDS = {"step": 7, "reader": 5, "sampler": 7, "attention": 7, "times": 64}
 PEERS = {
   "reader": "tesseract,ppocr",
-  "attention": "xla,xla_mask,cudnn,tokamax,torch,torch_mask,flex",
+  "attention": "xla,xla_mask,cudnn,tokamax,splash,torch,torch_mask,flex",
 }
 
 
@@ -73,7 +74,15 @@ def _add_attention_options(attention: Any) -> None:
     "--shapes", nargs="+", default=[], metavar="B,H,K,N,D,W", help="sizes of problems"
   )
   attention.add_argument("--backends", default="auto", help="of our attention")
-  attention.add_argument("--patterns", default="iid", help="iid,clustered,recency")
+  attention.add_argument(
+    "--patterns", default="iid", help="of scores: iid,clustered,recency,learned"
+  )
+  attention.add_argument(
+    "--run", dest="learned", help="with dynamic masks, whose scores are learned"
+  )
+  attention.add_argument(
+    "--decode", action="store_true", help="one new token before N - 1 in a cache"
+  )
   attention.add_argument("--dtype", help="(float32 on a CPU, else bfloat16)")
   attention.add_argument("--torch", metavar="PYTHON", help="one that has PyTorch")
   attention.add_argument(
@@ -114,6 +123,8 @@ def bench_attention_command(args: argparse.Namespace) -> None:
     backends=_names(args.backends),
     peers=_peers(args),
     patterns=_names(args.patterns),
+    run=args.learned,
+    decode=args.decode,
     dtype=args.dtype,
     rounds=_rounds(args),
     torch=args.torch,
@@ -133,15 +144,16 @@ def compile_attention_command(args: argparse.Namespace) -> None:
   """`mdm bench attention --aot CHIP`."""
   from mdm import api
   from mdm.evaluation.attention_aot import format_rows
+  from mdm.evaluation.attention_floor import Case
 
   report = api.compile_attention(args.aot, args.shapes, dtype=args.dtype)
   rows = report["rows"]
-  for first in range(0, len(rows), 2):
-    print(format_rows(rows[first : first + 2]))
+  for _, case in itertools.groupby(rows, lambda row: [row[x] for x in Case._fields]):
+    print(format_rows(list(case)))
   print(
     f"compiled for {report['device']} in {report['dtype']}, not measured: the "
-    "compiler's own counts (a loop's body once) and estimate; xla is dense, another "
-    "function"
+    "compiler's own counts (a loop's body once) and estimate; xla and splash are "
+    "dense, another function"
   )
   write_result(args, report)
 

@@ -19,23 +19,27 @@ from mdm.kernels.interval_attention import attend_tiles
 from mdm.kernels.intervals import Intervals
 from mdm.kernels.layout import chunk_tiles, unfold, whole_tiles
 
+OURS, DENSE = "mdm tpu", ("xla", "splash")
 TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
 
 
 def compile_case(case: Case, device: jax.Device, dtype: str) -> list[dict[str, Any]]:
-  """A row for ours and one for dense attention: what the compiler says of both passes.
+  """Ours and dense attention, two kinds: what the compiler says of both passes.
 
   A program that does not compile (dense attention beyond the chip's memory) has the
   reason as its row's `failed`.
   """
-  attends = {"mdm tpu": ours_on_tpu(case), "xla": jax_peer("xla", case)}
+  attends = {
+    OURS: ours_on_tpu(case),
+    **{name: jax_peer(name, case) for name in DENSE},
+  }
   rows = []
   for name, attend in attends.items():
-    row: dict[str, Any] = {"entrant": name, "is_same": name != "xla", **case._asdict()}
+    row: dict[str, Any] = {"entrant": name, "is_same": name == OURS, **case._asdict()}
     for kind, (function, args) in _programs(attend, case, device, dtype).items():
       try:
         program = jax.jit(function).lower(*args).compile()
-      except jax.errors.JaxRuntimeError as error:
+      except (jax.errors.JaxRuntimeError, NotImplementedError, ValueError) as error:
         row[f"{kind}_failed"] = str(error).splitlines()[0]
         continue
       told = describe_program(program)

@@ -7,22 +7,30 @@ beat; `is_same` marks those that compute ours, and `difference` how far they are
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from mdm.evaluation.attention_entrants import Entrant, draw_problem, our_entrant
+from mdm.evaluation.attention_decoding import STEP_PEERS, open_steps
+from mdm.evaluation.attention_entrants import (
+  MEMORY_SHARE,
+  Entrant,
+  free_mib,
+  our_entrant,
+)
 from mdm.evaluation.attention_floor import (
   Case,
-  Rates,
   both_work,
   count_pairs,
   floor_s,
   forward_work,
 )
 from mdm.evaluation.attention_peers import open_jax_peers
+from mdm.evaluation.attention_problems import Problem, draw_problem
+from mdm.evaluation.attention_rates import Gauge, Rates
 from mdm.evaluation.torch_process import TorchProcess
 
 PARTS = ("selection", "gather", "attention")
@@ -36,14 +44,40 @@ def bench_case(
   peers: Sequence[str],
   torch: TorchProcess | None,
   rounds: int,
-  rates: Rates,
+  gauge: Gauge,
+  learned: Float[np.ndarray, "g m"] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
   """A row for each entrant that runs, ours first, and notes on those that do not.
+
+  The device's rates are taken anew in every round.
 
   Raises:
     ValueError: a backend that is unknown or not on this machine.
   """
-  problem = draw_problem(case, dtype)
+  itemsize = jnp.dtype(dtype).itemsize
+  values = 2 * case.batch * case.kv_heads * case.length * case.head_width
+  arrays_mib = itemsize * values / 2**20
+  if arrays_mib > MEMORY_SHARE * free_mib():
+    return [], [f"N = {case.length}: keys and values do not fit: not measured"]
+  problem = draw_problem(case, dtype, learned)
+  if case.is_step:
+    entrants, notes = open_steps(peers, case, problem)
+    peers = [name for name in peers if name in STEP_PEERS]
+  else:
+    entrants, notes = _open_passes(case, problem, backends, peers)
+  if not entrants or not entrants[0].name.startswith("mdm"):
+    return [], notes
+  if torch is not None:
+    others, more = torch.open(peers, case, problem, dtype)
+    entrants, notes = entrants + others, notes + more
+  times = time_entrants(entrants, rounds, gauge.measure)
+  return make_rows(entrants, case, times, gauge.rates, itemsize), notes
+
+
+def _open_passes(
+  case: Case, problem: Problem, backends: Sequence[str], peers: Sequence[str]
+) -> tuple[list[Entrant], list[str]]:
+  """Passes over whole sequences: ours by each backend, then the peers in JAX."""
   entrants, notes = [], []
   for backend in backends:
     try:
@@ -53,19 +87,19 @@ def bench_case(
   if not entrants:
     return [], notes
   others, more = open_jax_peers(peers, case, problem)
-  entrants, notes = entrants + others, notes + more
-  if torch is not None:
-    others, more = torch.open(peers, case, problem, dtype)
-    entrants, notes = entrants + others, notes + more
-  times = time_entrants(entrants, rounds)
-  itemsize = jnp.dtype(dtype).itemsize
-  return make_rows(entrants, case, times, rates, itemsize), notes
+  return entrants + others, notes + more
 
 
 def time_entrants(
-  entrants: Sequence[Entrant], rounds: int
+  entrants: Sequence[Entrant],
+  rounds: int,
+  between: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, list[float]]]:
-  """Seconds of every entrant and kind in every round, after one that warms up."""
+  """Seconds of every entrant and kind in every round, after one that warms up.
+
+  Args:
+    between: called at the end of each round.
+  """
   times: dict[str, dict[str, list[float]]] = {
     entrant.name: {kind: [] for kind in entrant.seconds} for entrant in entrants
   }
@@ -75,6 +109,7 @@ def time_entrants(
         spent = measure()
         if number > 0:
           times[entrant.name][kind].append(spent)
+    between()
   return times
 
 
@@ -99,7 +134,7 @@ def make_rows(
       "keys_visible": count_pairs(
         case, "dense" if entrant.function == "dense" else "ideal"
       )
-      / case.length,
+      / (1 if case.is_step else case.length),
       "keys_read": entrant.keys_read,
     }
     row |= {f"{kind}_s": statistics.median(spent) for kind, spent in found.items()}
@@ -119,6 +154,13 @@ def make_rows(
   return rows
 
 
+def format_case(case: Case, dtype: str, rows: Sequence[Mapping[str, Any]]) -> str:
+  """A headline and the table of one case."""
+  shape = ",".join(str(size) for size in case[:6])
+  what = " a step of decoding" if case.is_step else ""
+  return f"{shape} {case.pattern} {dtype}{what}\n{format_rows(rows)}"
+
+
 def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows of one case as a table of text, and where our time goes."""
   lines = [
@@ -134,11 +176,16 @@ def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     lines.append(
       f"{row['entrant']:16} {'same' if row['is_same'] else 'dense':9} "
       f"{row['keys_read']:9,.0f} {shown[0]:>10} {shown[1]:>9} {ratio:>12} {share:>11} "
-      f"{_number(row, 'both', '_memory_mib', 1.0, '{:,.0f}'):>7} "
+      f"{_number(row, _last(row), '_memory_mib', 1.0, '{:,.0f}'):>7} "
       f"{_number(row, 'difference', '', 1.0, '{:.0e}'):>8}"
     )
   lines += [_describe_parts(row) for row in rows if "selection_s" in row]
   return "\n".join(lines)
+
+
+def _last(row: Mapping[str, Any]) -> str:
+  """What takes the most memory: both passes, of a step the only one."""
+  return "forward" if row["is_step"] else "both"
 
 
 def _describe_parts(row: Mapping[str, Any]) -> str:

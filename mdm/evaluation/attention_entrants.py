@@ -14,34 +14,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention_problems import Problem
 from mdm.kernels.dispatch import choose_backend, choose_chunk
 from mdm.kernels.eviction import eviction_times
 from mdm.kernels.interval_attention import attend_tiles, interval_attention
 from mdm.kernels.intervals import Intervals
 from mdm.kernels.layout import chunk_tiles
-from mdm.masks.choices import check_choice
 
-PATTERNS = ("iid", "clustered", "recency")
-DTYPES = ("float32", "bfloat16", "float16")
-CLUSTER = 64  # neighbours that share a score
-MOST_POSITIONS = 2**31 - 2**16
 LEAST_S, MOST_REPEATS = 0.02, 50  # a measurement calls until the clock can tell
 MEMORY_SHARE = 0.7  # of what is free; the rest is left to other programs
 
 Attend = Callable[..., Any]
-
-
-class Problem(NamedTuple):
-  """What every entrant of a case gets."""
-
-  query: Float[Array, "b n h d"]
-  key: Float[Array, "b n g d"]
-  value: Float[Array, "b n g d"]
-  score: Float[Array, "b g n"]
-  d_out: Float[Array, "b n h d"]
 
 
 class Entrant(NamedTuple):
@@ -65,55 +50,6 @@ class Entrant(NamedTuple):
   result: Callable[[], np.ndarray]
   programs: Mapping[str, dict[str, float]]
   chunk: int | None = None
-
-
-def parse_case(text: str, pattern: str = "iid") -> Case:
-  """A case from "B,H,K,N,D,W": batch, heads, key heads, length, head width, kept keys.
-
-  Raises:
-    ValueError: not six positive numbers, heads that do not divide, N beyond int32.
-  """
-  check_choice("pattern", pattern, PATTERNS)
-  parts = text.split(",")
-  if len(parts) != 6 or not all(part.strip().isdecimal() for part in parts):
-    raise ValueError(
-      f"shape {text!r} must be six numbers B,H,K,N,D,W (batch, heads, key heads, "
-      "length, head width, kept keys), as in 1,2,1,8192,64,256."
-    )
-  b, h, g, n, d, w = (int(part) for part in parts)
-  case = Case(b, h, g, n, d, w, pattern)
-  for name, size in zip("BHKNDW", (b, h, g, n, d, w), strict=True):
-    if size < 1:
-      raise ValueError(f"{name} = 0 in shape {text!r} must be 1 or more.")
-  if case.heads % case.kv_heads:
-    raise ValueError(
-      f"{case.kv_heads} key heads do not divide {case.heads} heads in shape {text!r}; "
-      "give a divisor."
-    )
-  if case.length > MOST_POSITIONS:
-    raise ValueError(
-      f"N = {case.length} in shape {text!r} does not fit int32; give at most "
-      f"{MOST_POSITIONS}."
-    )
-  return case
-
-
-def draw_problem(case: Case, dtype: str) -> Problem:
-  """Normal arrays, and positive scores by the case's pattern, float32."""
-  b, h, g, n, d = case[:5]
-  keys = jax.random.split(jax.random.key(0), 5)
-  shapes = ((b, n, h, d), (b, n, g, d), (b, n, g, d), (b, n, h, d))
-  query, key, value, d_out = (
-    jax.random.normal(k, shape, dtype) for k, shape in zip(keys, shapes, strict=False)
-  )
-  if case.pattern == "recency":
-    score = jnp.broadcast_to(jnp.linspace(0.0, 2.0, n), (b, g, n))
-  elif case.pattern == "clustered":
-    each = jax.random.uniform(keys[4], (b, g, -(-n // CLUSTER)), maxval=2.0)
-    score = jnp.repeat(each, CLUSTER, axis=-1)[..., :n]
-  else:
-    score = jax.random.uniform(keys[4], (b, g, n), maxval=2.0)
-  return Problem(query, key, value, jax.block_until_ready(score), d_out)
 
 
 def ours(backend: str, case: Case) -> Attend:
@@ -189,9 +125,7 @@ def jax_entrant(
     "both": (_compile(both, arrays, d_out), (arrays, d_out)),
   }
   programs = {kind: describe_program(run) for kind, (run, _) in compiled.items()}
-  needed = max(program["memory_mib"] for program in programs.values())
-  if needed > MEMORY_SHARE * free_mib():
-    raise MemoryError(f"needs {needed:,.0f} MiB of {free_mib():,.0f} that are free")
+  check_memory(max(program["memory_mib"] for program in programs.values()))
   forward = compiled["forward"][0]
   return Entrant(
     name,
@@ -207,15 +141,15 @@ def describe_program(program: Any) -> dict[str, float]:
   """FLOPs and bytes by the compiler's count (a loop's body once), and memory."""
   cost = program.cost_analysis() or {}
   memory = program.memory_analysis()
-  sizes = [
+  temp, out, given, shared = (
     getattr(memory, f"{part}_size_in_bytes", 0)
-    for part in ("temp", "output", "argument")
-  ]
+    for part in ("temp", "output", "argument", "alias")
+  )
   return {
     "compiled_flops": float(cost.get("flops", 0.0)),
     "compiled_bytes": float(cost.get("bytes accessed", 0.0)),
-    "temp_mib": sizes[0] / 2**20,
-    "memory_mib": sum(sizes) / 2**20,
+    "temp_mib": temp / 2**20,
+    "memory_mib": (temp + out + given - shared) / 2**20,
   }
 
 
@@ -250,6 +184,12 @@ def _intervals(score: jax.Array, width: int) -> Intervals:
   """Of the dynamic mask."""
   start = jnp.arange(score.shape[-1], dtype=jnp.int32)[None, None]
   return Intervals(start, eviction_times(score, width))
+
+
+def check_memory(needed_mib: float) -> None:
+  """Raises MemoryError where a program's memory is not free here."""
+  if needed_mib > MEMORY_SHARE * free_mib():
+    raise MemoryError(f"needs {needed_mib:,.0f} MiB of {free_mib():,.0f} that are free")
 
 
 def _compile(function: Callable[..., Any], *args: Any) -> Any:

@@ -1,19 +1,23 @@
 """PyTorch's attention, timed by an interpreter that has it: it runs this file's text.
 
 Requests come as lines of JSON on standard input, answers go to standard output:
-  {"load": PATH.npz, "dtype": "float32", "threads": 2, "names": ["torch"]}
+  {"load": PATH.npz, "dtype": "float32", "threads": 2, "names": ["torch"],
+   "kinds": ["forward", "both"]}
      -> {"version": "2.13.0", "device": "cpu", "kinds": {"torch": ["forward", "both"]},
          "keys_read": {"torch": 512.5}, "failed": {"flex": "why"}}
   {"time": "torch", "kind": "both", "least_s": 0.02}  ->  {"seconds": 0.01}
   {"result": "torch", "path": PATH.npy}  ->  {}
+  {"rates": "float32", "threads": 2}  ->  {"flops_per_s": 1e11, "exps_per_s": 1e9}
 
-The same arrays as everywhere: query [b n h d], key and value [b n g d], score [b g n],
-d_out, and end [b g n], the eviction times, which are given and not timed. `torch` is
+The same arrays as everywhere: query [b q h d], key and value [b n g d], score [b g n],
+d_out, and end [b g n], the eviction times, which are given and not timed; queries are
+all n, or the last one alone, whose key and value the cache has already. `torch` is
 dense causal attention, another function; `torch_mask` gets the dynamic mask and bias as
 one explicit array of n x n, and makes it; `flex` adds the bias inside FlexAttention,
 under a block mask that is made beforehand.
 """
 
+import functools
 import importlib
 import json
 import sys
@@ -24,38 +28,50 @@ from typing import Any
 import numpy as np
 
 MOST_REPEATS = 50
+TRIES = 5
+SIDES = {"cpu": (512, 1_536), "cuda": (4_096, 8_192)}
 torch: Any = importlib.import_module("torch")  # of the interpreter that runs this
 
 
 def make_run(name: str, arrays: dict[str, Any]) -> tuple[Callable[[], Any], float]:
   """A function that attends, and the keys it reads per query.
 
-  The arrays have their heads before positions.
+  The arrays have their heads before positions. A step's heads of queries become rows
+  of their head of keys, which so is read once.
   """
   query, key, value, score = (arrays[k] for k in ("query", "key", "value", "score"))
   group = query.shape[1] // key.shape[1]
   attend = torch.nn.functional.scaled_dot_product_attention
-  position = torch.arange(query.shape[2], device=query.device)
+  position = torch.arange(key.shape[2], device=query.device)
+  b, h, q, d = query.shape
+  n = key.shape[2]
+  is_step = q < n
 
   def widen(x: Any) -> Any:
     """Each head of keys once for each of its heads of queries."""
     return x.repeat_interleave(group, dim=1) if group > 1 else x
 
+  def run(**mask: Any) -> Any:
+    """The fused kernel."""
+    if is_step:
+      rows = query.reshape(b, h // group, group, d)
+      return attend(rows, key, value, **mask).reshape(query.shape)
+    return attend(query, widen(key), widen(value), **mask)
+
   def dense() -> Any:
-    """The fused kernel, causal."""
-    return attend(query, widen(key), widen(value), is_causal=True)
+    """All of the past."""
+    return run(is_causal=not is_step)
 
   def masked() -> Any:
     """An explicit mask with the bias in it."""
-    row = position[:, None]
-    visible = (position <= row) & (row < arrays["end"][:, :, None])  # b g n n
+    row = position[-q:, None]
+    visible = (position <= row) & (row < arrays["end"][:, :, None])  # b g q n
     bias = torch.where(visible, score[:, :, None], -torch.inf).to(query.dtype)
-    return attend(query, widen(key), widen(value), attn_mask=widen(bias))
+    return run(attn_mask=bias if is_step else widen(bias))
 
   if name == "flex":
     return make_flex(arrays, group)
-  n = query.shape[2]
-  return (dense, (n + 1) / 2) if name == "torch" else (masked, n)
+  return (masked, n) if name != "torch" else (dense, n if is_step else (n + 1) / 2)
 
 
 def make_flex(arrays: dict[str, Any], group: int) -> tuple[Callable[[], Any], float]:
@@ -88,11 +104,15 @@ def make_flex(arrays: dict[str, Any], group: int) -> tuple[Callable[[], Any], fl
 class Bench:
   """The arrays of one problem, and what can be timed with them."""
 
+  def start(self, threads: int) -> None:
+    """Finds the device; 0 threads leaves their number to PyTorch."""
+    if threads:
+      torch.set_num_threads(threads)
+    self.device = "cuda" if torch.cuda.is_available() else "cpu"
+
   def load(self, request: dict[str, Any]) -> dict[str, Any]:
     """Reads arrays and tries every name forward and backward."""
-    if request["threads"]:
-      torch.set_num_threads(request["threads"])
-    self.device = "cuda" if torch.cuda.is_available() else "cpu"
+    self.start(request["threads"])
     dtype = getattr(torch, request["dtype"])
     with np.load(request["load"]) as file:
       arrays = {k: torch.from_numpy(file[k]).to(self.device) for k in file.files}
@@ -107,7 +127,7 @@ class Bench:
       kinds[name] = []
       try:
         self.runs[name], keys_read[name] = make_run(name, arrays)
-        for kind in ("forward", "both"):
+        for kind in request["kinds"]:
           self.call(name, kind)
           kinds[name].append(kind)
       except Exception as error:  # any: torch and its compiler raise many kinds
@@ -141,6 +161,27 @@ class Bench:
     self.wait()
     return (time.perf_counter() - began) / repeats
 
+  def rates(self, dtype: Any) -> dict[str, float]:
+    """Products of square matrices, and exponentials of what a cache holds."""
+    flops = []
+    for side in SIDES[self.device]:
+      x = torch.ones(side, side, dtype=dtype, device=self.device)
+      flops.append(2 * side**3 / self.best_s(functools.partial(torch.mm, x, x)))
+    x = torch.ones(2**19, device=self.device)
+    exps = x.numel() / self.best_s(functools.partial(torch.exp, x, out=x))
+    return {"flops_per_s": max(flops), "exps_per_s": exps}
+
+  def best_s(self, run: Callable[[], Any]) -> float:
+    """The least time of a few calls."""
+    times = []
+    for _ in range(TRIES):
+      self.wait()
+      began = time.perf_counter()
+      run()
+      self.wait()
+      times.append(time.perf_counter() - began)
+    return min(times)
+
   def wait(self) -> None:
     """Until the device has done all it was given."""
     if self.device == "cuda":
@@ -153,6 +194,9 @@ class Bench:
     if "time" in request:
       name, kind, least_s = request["time"], request["kind"], request["least_s"]
       return {"seconds": self.seconds(name, kind, least_s)}
+    if "rates" in request:
+      self.start(request["threads"])
+      return self.rates(getattr(torch, request["rates"]))
     out = self.call(request["result"], "forward").transpose(1, 2).float().cpu()
     np.save(request["path"], out.contiguous().numpy())
     return {}

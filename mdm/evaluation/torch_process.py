@@ -22,11 +22,11 @@ from mdm.evaluation.attention_entrants import (
   LEAST_S,
   MEMORY_SHARE,
   Entrant,
-  Problem,
   free_mib,
 )
 from mdm.evaluation.attention_floor import Case
 from mdm.evaluation.attention_peers import SAME, TORCH_PEERS
+from mdm.evaluation.attention_problems import Problem
 from mdm.kernels.eviction import eviction_times
 from mdm.training.hardware import count_cores
 
@@ -100,7 +100,8 @@ class TorchProcess:
     """Its entrants on a problem, and notes."""
     wanted = [name for name in names if name in TORCH_PEERS]
     notes = []
-    masks_mib = 6 * 4 * case.batch * case.heads * case.length**2 / 2**20
+    rows = case.batch * case.heads * problem.query.shape[1]
+    masks_mib = 6 * 4 * rows * case.length / 2**20
     if "torch_mask" in wanted and masks_mib > MEMORY_SHARE * free_mib():
       wanted.remove("torch_mask")
       notes.append(
@@ -115,9 +116,10 @@ class TorchProcess:
     arrays["end"] = end
     with Path(path).open("wb") as file:
       np.savez(file, allow_pickle=False, **arrays)
-    is_cpu = jax.default_backend() == "cpu"
-    threads = count_cores() if is_cpu else 0
-    told = self.ask(load=path, dtype=dtype, names=wanted, threads=threads)
+    kinds = ["forward"] if case.is_step else ["forward", "both"]
+    threads = _threads()
+    asked = {"names": wanted, "kinds": kinds, "threads": threads}
+    told = self.ask(load=path, dtype=dtype, **asked)
     on = f"PyTorch {told['version']} on {told['device']}"
     notes.append(f"{on}, {threads} threads" if threads else on)
     notes += [f"{name}: {why}: not measured" for name, why in told["failed"].items()]
@@ -126,6 +128,11 @@ class TorchProcess:
       for name, kinds in told["kinds"].items()
       if kinds
     ], notes
+
+  def rates(self, dtype: str) -> dict[str, float]:
+    """What its products and exponentials reach; see `attention_rates.py`."""
+    found = self.ask(rates=dtype, threads=_threads())
+    return {name: float(rate) for name, rate in found.items()}
 
   def _entrant(
     self, name: str, case: Case, kinds: Sequence[str], keys_read: float
@@ -148,6 +155,11 @@ class TorchProcess:
       result,
       {},
     )
+
+
+def _threads() -> int:
+  """As many as JAX has on a CPU; 0 leaves it to PyTorch."""
+  return count_cores() if jax.default_backend() == "cpu" else 0
 
 
 def has_torch() -> bool:

@@ -3,12 +3,13 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mdm import cli
 from mdm.api import attending
-from mdm.evaluation.attention_floor import Rates
+from mdm.evaluation.attention_rates import Gauge, Rates
 from mdm.training import topology
 
 SHAPES = ("1,2,1,16,8,2", "1,2,1,128,8,2")
@@ -17,7 +18,8 @@ SHAPES = ("1,2,1,16,8,2", "1,2,1,128,8,2")
 @pytest.fixture(autouse=True)
 def rates(monkeypatch):
   """Of a made-up device, at once."""
-  monkeypatch.setattr(attending, "device_rates", lambda dtype: Rates(1, 1, 1, dtype))
+  made_up = Gauge(Rates(1.0, 1.0, 1.0, "made up"))
+  monkeypatch.setattr(attending, "open_gauge", lambda dtype, probes: made_up)
 
 
 def run(*args):
@@ -33,12 +35,31 @@ def test_it_prints_a_table_writes_json_and_draws(capsys, tmp_path):
   report = json.loads(out.read_text())
   names = [(row["entrant"], row["length"]) for row in report["rows"]]
   assert names == [("mdm xla", 16), ("xla", 16), ("mdm xla", 128), ("xla", 128)]
-  assert report["rates"]["source"] == "float32" and set(report["crossover"]) == {
+  assert report["rates"]["source"] == "made up" and set(report["crossover"]) == {
     "forward",
     "both",
   }
   with Image.open(plot) as picture:
     assert picture.width > picture.height
+
+
+def test_it_decodes_with_learned_scores(capsys, monkeypatch):
+  asked = []
+
+  def learn(run, patterns):
+    asked.append((run, tuple(patterns)))
+    return np.linspace(0, 1, 3, dtype=np.float32)[None]
+
+  monkeypatch.setattr(attending, "_learned", learn)
+  args = ["--shapes", "2,2,1,40,8,4", "--peers", "xla,flex", "--rounds", 1]
+  assert run(*args, "--decode", "--patterns", "learned", "--run", "folder") == 0
+  table = capsys.readouterr().out.splitlines()
+  assert table[0] == "2,2,1,40,8,4 learned float32 a step of decoding"
+  assert [line.split()[:4] for line in table[2:4]] == [
+    ["mdm", "topw", "same", "4"],
+    ["xla", "dense", "40", table[3].split()[3]],
+  ]
+  assert asked == [("folder", ("learned",))]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +72,9 @@ def test_it_prints_a_table_writes_json_and_draws(capsys, tmp_path):
     ("--shapes 1,3,2,64,8,4", "2 key heads do not divide 3 heads"),
     ("--peers torsch", "did you mean 'torch'"),
     ("--patterns recent", "did you mean 'recency'"),
+    ("--patterns learned", "give --run FOLDER"),
+    ("--patterns learned --run /nowhere/run", "/nowhere/run"),
+    ("--plot a.png --decode", "leave out --decode"),
     ("--dtype float31", "did you mean 'float32'"),
     ("--torch /nowhere/python", "cannot be run"),
     ("--rounds 0", "--rounds 0 must be 1 or more"),

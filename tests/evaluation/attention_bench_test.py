@@ -5,15 +5,11 @@ import pytest
 
 from mdm.evaluation import attention_bench, attention_entrants
 from mdm.evaluation.attention_bench import format_rows, make_rows, time_entrants
-from mdm.evaluation.attention_entrants import (
-  Entrant,
-  describe_program,
-  draw_problem,
-  our_entrant,
-  parse_case,
-)
-from mdm.evaluation.attention_floor import Case, Rates
-from mdm.evaluation.attention_peers import check_peers, jax_peer, open_jax_peers
+from mdm.evaluation.attention_entrants import Entrant, describe_program, our_entrant
+from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention_peers import jax_peer, open_jax_peers
+from mdm.evaluation.attention_problems import draw_problem
+from mdm.evaluation.attention_rates import Gauge, Rates
 
 RATES = Rates(1e9, 1e9, 1e9, "made up")
 CASE = Case(1, 2, 1, 256, 8, 8)
@@ -23,39 +19,9 @@ CASE = Case(1, 2, 1, 256, 8, 8)
 def rows():
   found, notes = attention_bench.bench_case(
     CASE, dtype="float32", backends=("xla",), peers=("xla", "xla_mask", "cudnn"),
-    torch=None, rounds=2, rates=RATES,
+    torch=None, rounds=2, gauge=Gauge(RATES),
   )  # fmt: skip
   return {row["entrant"]: row for row in found} | {"notes": notes}
-
-
-def test_a_shape_is_six_numbers():
-  assert parse_case("1,4,2,64,8,16", "recency") == Case(1, 4, 2, 64, 8, 16, "recency")
-
-
-@pytest.mark.parametrize(
-  ("shape", "answer"),
-  [
-    ("1,2", "must be six numbers B,H,K,N,D,W"),
-    ("1,2,1,64,8,-4", "must be six numbers"),
-    ("1,2,1,64,8,0", "W = 0 in shape '1,2,1,64,8,0' must be 1 or more"),
-    ("1,3,2,64,8,4", "2 key heads do not divide 3 heads"),
-    ("1,2,1,3000000000,8,4", "N = 3000000000 .* does not fit int32"),
-  ],
-)
-def test_shapes_that_make_no_sense_are_refused(shape, answer):
-  with pytest.raises(ValueError, match=answer):
-    parse_case(shape)
-
-
-def test_patterns_differ_in_their_scores_alone():
-  found = {
-    pattern: draw_problem(CASE._replace(pattern=pattern), "float32")
-    for pattern in attention_entrants.PATTERNS
-  }
-  assert (jnp.diff(found["recency"].score) > 0).all()
-  clustered = found["clustered"].score.reshape(1, 1, -1, attention_entrants.CLUSTER)
-  assert (clustered == clustered[..., :1]).all() and len(np.unique(clustered)) == 4
-  assert jnp.array_equal(found["iid"].key, found["recency"].key)
 
 
 def test_rows_tell_time_work_memory_and_what_is_another_function(rows):
@@ -117,7 +83,7 @@ def test_rounds_go_through_the_entrants_in_turn_and_ratios_are_within_a_round():
 
 def test_what_needs_more_memory_than_is_free_is_noted_and_not_run(monkeypatch):
   monkeypatch.setattr(attention_entrants, "free_mib", lambda: 0.01)
-  options = {"torch": None, "rounds": 1, "rates": RATES, "dtype": "float32"}
+  options = {"torch": None, "rounds": 1, "gauge": Gauge(RATES), "dtype": "float32"}
   rows, notes = attention_bench.bench_case(CASE, backends=("xla",), peers=(), **options)
   assert rows == [] and "MiB of 0 that are free: not measured" in notes[0]
   problem = draw_problem(CASE, "float32")
@@ -137,8 +103,3 @@ def test_the_compiler_is_asked_for_flops_and_memory():
   told = describe_program(jax.jit(lambda x: x @ x).lower(x).compile())
   assert told["compiled_flops"] == 2 * 16**3
   assert told["memory_mib"] == pytest.approx(2 * 4 * 256 / 2**20, rel=0.1)
-
-
-def test_unknown_peers_are_refused():
-  with pytest.raises(ValueError, match="did you mean 'torch'"):
-    check_peers(["xla", "torsch"])

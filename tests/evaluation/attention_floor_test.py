@@ -2,15 +2,13 @@ import numpy as np
 import pytest
 
 from mdm.evaluation.attention_floor import (
-  KNOWN,
   Case,
-  Rates,
   both_work,
   count_pairs,
   floor_s,
   forward_work,
-  measure_rates,
 )
+from mdm.evaluation.attention_rates import KNOWN, Rates
 
 H200 = KNOWN["NVIDIA H200", "bfloat16"]
 
@@ -62,6 +60,17 @@ def test_the_scarcest_rate_sets_the_floor():
     assert floor_s(work, rates) == work[scarce]
 
 
-def test_rates_of_this_device_are_measured():
-  rates = measure_rates("bfloat16", side=16, values=1_024)
-  assert min(rates[:3]) > 0 and rates.source.startswith("measured: 16^2 bfloat16")
+@pytest.mark.parametrize(("length", "keys"), [(100_000, 256), (100, 100)])
+def test_a_step_reads_the_keys_and_values_it_sees_once_and_dense_all(length, keys):
+  case = Case(32, 16, 8, length, 128, 256, is_step=True)
+  row = 2 * 32 * 128  # bytes of one head's number of each row
+  ours, dense = (forward_work(case, function, 2) for function in ("ideal", "dense"))
+  assert dense.bytes == row * (2 * 16 + 2 * 8 * length)
+  assert ours.bytes == row * (2 * 16 + 2 * 8 * keys) + 4 * 32 * 8 * keys
+  assert (ours.exps, dense.exps) == (32 * 16 * keys, 32 * 16 * length)
+  assert dense.flops == 4 * 128 * dense.exps
+
+
+def test_chunks_cost_no_more_pairs_than_dense_attention_has():
+  case = Case(1, 1, 1, 12, 8, 12)
+  assert count_pairs(case, "chunks", 12) == count_pairs(case, "dense") == 78
