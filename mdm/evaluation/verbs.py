@@ -7,6 +7,8 @@ VERBS = {
   "sample": "write text (mdm sample)",
   "score": "say how likely a text is (mdm score)",
   "answer": "answer questions (mdm eval)",
+  "classify": "name what images show (mdm eval)",
+  "encode": "give features of images (mdm eval)",
 }
 
 

@@ -81,6 +81,10 @@ CELLS = {
   "method": {"mean": [0.5], "deviation": [0.25], "mask_ratio": 0.5},
   "model": IMAGE["model"] | {"decoder": {"name": "vit.LinearDecoder"}},
 }
+CLASSES = {
+  "method": {"mean": [0.5], "deviation": [0.25], "num_classes": 5, "smoothing": 0.1},
+  "model": IMAGE["model"],
+}
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -89,6 +93,7 @@ SMALL = {
   "diffusion.md4": TEXT,
   "diffusion.mdlm": TEXT,
   "diffusion.genmd4": TEXT,
+  "image.classify": CLASSES,
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.mp3": PLACES,
   "image.simmim": CELLS,
@@ -118,6 +123,7 @@ def reader_batch(step, batch, canvas=6, size=(16, 32)):
     "valid": place <= length[:, None],
     "places": rng.integers(0, canvas, (batch, 2)).astype(np.int32),  # of questions
     "answers": rng.integers(0, 39, (batch, 2)).astype(np.int32),
+    "label": rng.integers(0, 5, batch).astype(np.int32),
     "index": (np.arange(batch) + step * batch).astype(np.int32),
     "weight": np.ones(batch, np.float32),
   }
