@@ -110,10 +110,9 @@ def attend_shard(
 ) -> Attended:
   """Dynamic mask attention of one shard's n tokens, for use under `jax.shard_map`.
 
-  Each query keeps the `width` keys of greatest score up to itself in the whole
-  sequence, the latest among equals; or, of those before the last `recent`, and these.
-  Constant scores are a sliding window. Give
-  `jax.shard_map` the argument `check_vma=False`.
+  Each query sees the last `recent` keys in the whole sequence and, of those before, the
+  `width` of greatest score, the latest among equals. Constant scores are a sliding
+  window. Give `jax.shard_map` the argument `check_vma=False`.
 
   Args:
     score: the higher, the longer kept; compared in float32. No gradient.
