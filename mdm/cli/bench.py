@@ -153,7 +153,7 @@ def compile_attention_command(args: argparse.Namespace) -> None:
   print(
     f"compiled for {report['device']} in {report['dtype']}, not measured: the "
     "compiler's own counts (a loop's body once) and estimate; xla and splash are "
-    "dense, another function"
+    "dense, another function, and splash tells the compiler nothing of its work"
   )
   write_result(args, report)
 

@@ -20,6 +20,7 @@ from mdm.kernels.intervals import Intervals
 from mdm.kernels.layout import chunk_tiles, unfold, whole_tiles
 
 OURS, DENSE = "mdm tpu", ("xla", "splash")
+SILENT = ("splash",)  # whose kernels tell the compiler nothing of their work
 TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
 
 
@@ -45,7 +46,11 @@ def compile_case(case: Case, device: jax.Device, dtype: str) -> list[dict[str, A
       told = describe_program(program)
       cost = program.cost_analysis() or {}
       told["estimate_s"] = float(cost.get("optimal_seconds", 0.0))
-      row |= {f"{kind}_{what}": value for what, value in told.items()}
+      row |= {
+        f"{kind}_{what}": value
+        for what, value in told.items()
+        if name not in SILENT or what.endswith("_mib")
+      }
     rows.append(row)
   return rows
 
@@ -87,13 +92,15 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(f"{name} does not compile: {row[f'{kind}_failed']}")
         continue
       flops, moved, temp, spent = (
-        row[f"{kind}_{what}"]
-        for what in ("compiled_flops", "compiled_bytes", "temp_mib", "estimate_s")
+        f"{row[key] / unit:{form}}" if row.get(key, 0.0) > 0 else "-"
+        for key, unit, form in (
+          (f"{kind}_compiled_flops", 1e9, ",.1f"),
+          (f"{kind}_compiled_bytes", 1e9, ",.2f"),
+          (f"{kind}_temp_mib", 1.0, ",.1f"),
+          (f"{kind}_estimate_s", 1e-3, ".3f"),
+        )
       )
-      time = f"{1e3 * spent:.3f}" if spent > 0 else "-"
-      lines.append(
-        f"{name} {flops / 1e9:10,.1f} {moved / 1e9:8,.2f} {temp:9,.1f} {time:>12}"
-      )
+      lines.append(f"{name} {flops:>10} {moved:>8} {temp:>9} {spent:>12}")
   return "\n".join(lines)
 
 
