@@ -94,6 +94,8 @@ SMALL = {
   "diffusion.mdlm": TEXT,
   "diffusion.genmd4": TEXT,
   "image.classify": CLASSES,
+  "image.colormae": MAE
+  | {"method": {"mean": [0.5], "deviation": [0.25], "patterns": 4}},
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.mp3": PLACES,
   "image.simmim": CELLS,
