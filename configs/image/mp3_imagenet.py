@@ -30,9 +30,10 @@ def get_config():
     "image_size": (224, 224),
     "crop": "random",
   }
-  cfg.train = {"steps": "150 epochs", "batch": 4096}
+  cfg.train = {"steps": "150 epochs", "batch": 1024}
   cfg.optimizer = {
-    "learning_rate": 1e-3 * 4096 / 512,
+    "learning_rate": 1e-3,
+    "scale_batch": 512,
     "warmup": "20 epochs",
     "weight_decay": 0.05,
     "b2": 0.999,

@@ -85,6 +85,15 @@ CLASSES = {
   "method": {"mean": [0.5], "deviation": [0.25], "num_classes": 5, "smoothing": 0.1},
   "model": IMAGE["model"],
 }
+CHOICE = {
+  "method": {"mean": [0.5], "deviation": [0.25], "patch": 8},
+  "model": {
+    "encoder": {"name": "resnet.ResNet", "widths": (4, 8, 16), "depths": (1, 1, 1),
+                "groups": 3, "block": "basic", "stem": "small", "norm": "group"},
+    "pooling": {"name": "transformer.Transformer", "depth": 1, "heads": 2,
+                "dropout": 0.1},
+  },
+}  # fmt: skip
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -99,6 +108,7 @@ SMALL = {
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.mp3": PLACES,
   "image.simmim": CELLS,
+  "image.selfie": CHOICE,
   "text.causal_lm": CAUSAL,
   "text.recall": RECALL,
 }
