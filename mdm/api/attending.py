@@ -48,6 +48,7 @@ PLOTTED = {
   "cpu": tuple(f"1,2,1,{2**k},64,256" for k in range(9, 14)),
   "gpu": tuple(f"1,16,8,{2**k},128,1024" for k in range(10, 17)),
 }
+COMPILERS = ("libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin")
 KINDS = {"forward": "forward", "both": "forward and backward"}
 TO_BEAT = "xla"
 
@@ -137,23 +138,21 @@ def bench_attention(
 def compile_attention(
   chip: str, shapes: Sequence[str] = (), *, dtype: str | None = None
 ) -> dict[str, Any]:
-  """What the compiler says of ours and of dense attention on a TPU; nothing is run.
+  """What the compiler says of ours and of dense attention on a chip; nothing is run.
 
   Args:
-    chip: "v5e", "v5p" or "v6e".
+    chip: "v5e", "v5p", "v6e" or "h200".
     shapes: "B,H,K,N,D,W" each; none for a few.
     dtype: of queries, keys and values; None for bfloat16.
 
   Raises:
-    ValueError: an unknown chip, shape or dtype, or libtpu is not installed.
+    ValueError: an unknown chip, shape or dtype, or its compiler is not installed.
   """
-  from mdm.training.topology import describe_tpus
-
-  check_choice("--aot", chip, attention_aot.TOPOLOGIES)
+  check_choice("--aot", chip, attention_aot.CHIPS)
   dtype = dtype or "bfloat16"
   check_choice("dtype", dtype, DTYPES)
   cases = [parse_case(shape) for shape in shapes or COMPILED]
-  device = describe_tpus(attention_aot.TOPOLOGIES[chip])[0]
+  device = attention_aot.describe_chip(chip)
   rows = [
     row for case in cases for row in attention_aot.compile_case(case, device, dtype)
   ]
@@ -163,13 +162,17 @@ def compile_attention(
     "device": device.device_kind,
     "dtype": dtype,
     "is_measured": False,
-    "versions": _versions("jax", "jaxlib", "libtpu"),
+    "versions": _versions("jax", "jaxlib", *COMPILERS),
   }
 
 
 def _versions(*names: str) -> dict[str, str]:
-  """Of installed packages."""
-  return {name: importlib.metadata.version(name) for name in names}
+  """Of those packages that are installed."""
+  found = {}
+  for name in names:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[name] = importlib.metadata.version(name)
+  return found
 
 
 def _check(

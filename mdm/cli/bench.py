@@ -86,7 +86,7 @@ def _add_attention_options(attention: Any) -> None:
   attention.add_argument("--dtype", help="(float32 on a CPU, else bfloat16)")
   attention.add_argument("--torch", metavar="PYTHON", help="one that has PyTorch")
   attention.add_argument(
-    "--aot", metavar="CHIP", help="compile for v5e, v5p or v6e instead; runs nothing"
+    "--aot", metavar="CHIP", help="compile for v5e, v5p, v6e or h200; runs nothing"
   )
   attention.add_argument("--plot", metavar="FILE.png", help="time against length")
 

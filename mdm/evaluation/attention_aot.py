@@ -1,4 +1,4 @@
-"""Attention compiled for a TPU that is not there: work and memory, but no time.
+"""Attention compiled for a device that is not there: work and memory, but no time.
 
 Nothing here is measured. FLOPs, bytes and the time are the compiler's own estimates; it
 cannot look into our kernels, which tell it their work themselves.
@@ -8,38 +8,45 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from mdm.evaluation.attention_entrants import Attend, describe_program
+from mdm.evaluation.attention_entrants import Attend, describe_program, ours
 from mdm.evaluation.attention_floor import Case
 from mdm.evaluation.attention_peers import jax_peer
-from mdm.kernels.dispatch import choose_chunk
-from mdm.kernels.eviction import eviction_times
-from mdm.kernels.interval_attention import attend_tiles
-from mdm.kernels.intervals import Intervals
-from mdm.kernels.layout import chunk_tiles, unfold, whole_tiles
+from mdm.training.topology import GPUS, describe_gpu, describe_tpus
 
-OURS, DENSE = "mdm tpu", ("xla", "splash")
+DENSE = {"tpu": ("xla", "splash"), "gpu": ("xla",), "cpu": ("xla",)}
 SILENT = ("splash",)  # whose kernels tell the compiler nothing of their work
 TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
+CHIPS = (*TOPOLOGIES, *GPUS)
+
+
+def describe_chip(name: str) -> jax.Device:
+  """One device of `CHIPS`.
+
+  Raises:
+    ValueError: its compiler is not installed.
+  """
+  return describe_gpu(name) if name in GPUS else describe_tpus(TOPOLOGIES[name])[0]
 
 
 def compile_case(case: Case, device: jax.Device, dtype: str) -> list[dict[str, Any]]:
-  """Ours and dense attention, two kinds: what the compiler says of both passes.
+  """Ours and dense attention of all kinds: what the compiler says of both passes.
 
   A program that does not compile (dense attention beyond the chip's memory) has the
   reason as its row's `failed`.
   """
-  attends = {
-    OURS: ours_on_tpu(case),
-    **{name: jax_peer(name, case) for name in DENSE},
-  }
+  mesh = jax.sharding.Mesh(np.array([device]), ("data",))
+  attends = {f"mdm {device.platform}": ours("auto", case)}
+  attends |= {name: jax_peer(name, case) for name in DENSE[device.platform]}
   rows = []
   for name, attend in attends.items():
-    row: dict[str, Any] = {"entrant": name, "is_same": name == OURS, **case._asdict()}
-    for kind, (function, args) in _programs(attend, case, device, dtype).items():
+    is_ours = name not in DENSE[device.platform]
+    row: dict[str, Any] = {"entrant": name, "is_same": is_ours, **case._asdict()}
+    for kind, (function, args) in _programs(attend, case, mesh, dtype).items():
       try:
-        program = jax.jit(function).lower(*args).compile()
+        with jax.set_mesh(mesh):  # which tells backends what they are compiled for
+          program = jax.jit(function).lower(*args).compile()
       except (jax.errors.JaxRuntimeError, NotImplementedError, ValueError) as error:
         row[f"{kind}_failed"] = str(error).splitlines()[0]
         continue
@@ -53,29 +60,6 @@ def compile_case(case: Case, device: jax.Device, dtype: str) -> list[dict[str, A
       }
     rows.append(row)
   return rows
-
-
-def ours_on_tpu(case: Case) -> Attend:
-  """The whole operation with the kernels of a TPU, whatever runs here."""
-  chunk = choose_chunk(case.length, case.width, "tpu")
-
-  def attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, score: jax.Array
-  ) -> jax.Array:
-    """Selection, gathering, attention."""
-    start = jnp.arange(case.length, dtype=jnp.int32)[None, None]
-    intervals = Intervals(start, eviction_times(score, case.width))
-    arrays = (query, key, value, score, intervals)
-    if chunk is None:
-      tiles = whole_tiles(*arrays, None)
-    else:
-      tiles = chunk_tiles(
-        *arrays, width=case.width, chunk=chunk, is_sorted=True, is_deterministic=False
-      )
-    out, _ = attend_tiles(tiles, case.head_width**-0.5, "tpu")
-    return unfold(out, case.batch, case.length, (case.heads, case.kv_heads))
-
-  return attend
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
@@ -105,11 +89,11 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _programs(
-  attend: Attend, case: Case, device: jax.Device, dtype: str
+  attend: Attend, case: Case, mesh: jax.sharding.Mesh, dtype: str
 ) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
   """Functions of both passes, and the shapes of their arguments on the device."""
   b, h, g, n, d = case[:5]
-  place = jax.sharding.SingleDeviceSharding(device)
+  place = jax.sharding.NamedSharding(mesh, jax.P())
   query, key, score = (
     jax.ShapeDtypeStruct(shape, kind, sharding=place)
     for shape, kind in (

@@ -79,7 +79,7 @@ def test_it_decodes_with_learned_scores(capsys, monkeypatch):
     ("--torch /nowhere/python", "cannot be run"),
     ("--rounds 0", "--rounds 0 must be 1 or more"),
     ("--plot a.png --shapes 1,2,1,64,8,4", "needs shapes of two lengths"),
-    ("--aot v9", "Known: v5e, v5p, v6e"),
+    ("--aot v9", "Known: v5e, v5p, v6e, h200"),
     ("--aot v5e --dtype what", "dtype = 'what' is unknown"),
   ],
 )

@@ -1,5 +1,7 @@
 """Topologies by name; with libtpu (`-m slow`), the kernels compiled for them."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -29,6 +31,27 @@ def test_without_the_compiler_the_remedy_is_its_installation(monkeypatch):
   monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
   with pytest.raises(ValueError, match="pip install libtpu"):
     topology.describe_tpus("v5e:2x2")
+
+
+def test_the_assembler_is_that_of_the_packages_or_that_on_the_path(
+  monkeypatch, tmp_path
+):
+  found = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+  monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: found)
+  monkeypatch.setattr(topology.shutil, "which", lambda name: "/usr/cuda/bin/ptxas")
+  assert topology.find_assembler() == "/usr/cuda/bin"
+  tool = tmp_path / "cuda_nvcc" / "bin" / "ptxas"
+  tool.parent.mkdir(parents=True)
+  tool.write_text("")
+  assert topology.find_assembler() == str(tool.parent)
+  monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(topology.shutil, "which", lambda name: None)
+  assert topology.find_assembler() is None and not topology.has_cuda_compiler()
+
+
+def test_gpus_have_names():
+  with pytest.raises(ValueError, match="'h201' is none of h200"):
+    topology.describe_gpu("h201")
 
 
 @pytest.mark.slow
