@@ -9,7 +9,7 @@ those before it. All have
 
 and `extend`, token by token or in blocks of any length, gives what the whole sequence
 gives. With the integer start 0 it begins a sequence, whatever the cache held before,
-at the cost of a whole one.
+at the cost of a whole one; where that ends in padding, what follows may take its place.
 
   q = x Wq;  k = x Wk;  v = x Wv;  q, k <- norm, rotation;  y = mix(q, k, v) Wo
 
@@ -60,6 +60,14 @@ class Place(NamedTuple):
   def rows(self) -> Int[Array, "n"]:
     """Indices of the tokens in their sequence."""
     return self.start + jnp.arange(self.positions.shape[1], dtype=jnp.int32)
+
+  @property
+  def real_length(self) -> int | Int[Array, ""]:
+    """Tokens up to the last one that is real in any row; 0 if none is."""
+    n = self.positions.shape[1]
+    if self.valid is None:
+      return n
+    return jnp.where(self.valid.any(axis=0), jnp.arange(1, n + 1), 0).max()
 
 
 class Stored(NamedTuple):

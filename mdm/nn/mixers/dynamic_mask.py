@@ -49,7 +49,7 @@ from mdm.nn.mixers.base import (
   store,
   write,
 )
-from mdm.nn.mixers.kept import Kept, Line
+from mdm.nn.mixers.kept import Kept, Recent
 from mdm.nn.rotary import KeyValue
 
 BIAS_MODES = ("exp", "log")
@@ -99,7 +99,7 @@ class DynamicMaskAttention(Mixer):
     if self.recent == 0:
       return kept
     line = slots.empty_line(batch, sizes.g, min(self.recent, length), *kind)
-    return kept._replace(recent=line)
+    return kept._replace(recent=Recent(line, jnp.zeros(batch, jnp.int32)))
 
   @nn.compact
   def _run(
@@ -170,19 +170,18 @@ class DynamicMaskAttention(Mixer):
     place: Place,
   ) -> Kept:
     """The cache after a whole sequence, of which the scores alone keep until `end`."""
-    n = score.shape[-1]
-    self._check_room(n, 0, cache)
-    line = slots.line_up(cache.recent, pairs, score, place)  # b g r+n
-    recent = slots.cut_line(line, n)[1]
-    old = max(n - recent.score.shape[-1], 0)  # tokens that are recent no longer
-    rank = slots.keep_last(score[..., :old], end[..., :old], cache.key.shape[2])
+    self._check_room(score.shape[-1], 0, cache)
+    recent, length = cache.recent, None
+    if recent is not None:
+      n, r = place.real_length, recent.line.score.shape[-1]
+      length = n - r  # of what is recent no longer
+      line = slots.line_up(cache, pairs, score, place)  # b g r+n
+      last = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, n, r, axis=2), line)
+      recent = Recent(last, jnp.full_like(recent.length, n))
+    rank = slots.keep_last(score, end, cache.key.shape[2], length)
     key, value = (slots.gather_tokens(x, rank.position) for x in pairs)
-    kept = Kept(rank, key.astype(cache.key.dtype), value.astype(cache.value.dtype))
-    return self._remember(kept, cache, recent)
-
-  def _remember(self, kept: Kept, cache: Kept, recent: Line) -> Kept:
-    """What is kept by score, and the last tokens where the cache has room for them."""
-    return kept if cache.recent is None else kept._replace(recent=recent)
+    dtypes = cache.key.dtype, cache.value.dtype
+    return Kept(rank, key.astype(dtypes[0]), value.astype(dtypes[1]), recent)
 
   def _step(
     self,
@@ -195,14 +194,12 @@ class DynamicMaskAttention(Mixer):
     """New tokens among the kept ones; one alone sees just what is kept after it."""
     n = query.shape[1]
     self._check_room(n, place.start, cache)
-    line = slots.line_up(cache.recent, pairs, score, place)  # b g r+n
-    leaving, recent = slots.cut_line(line, n)
-    r = recent.score.shape[-1]
-    competes = place._replace(start=place.start - r, valid=leaving.position[:, 0] >= 0)
-    pushed = slots.push_scores(cache.rank, leaving.score, competes)
-    after = slots.push_tokens(cache, pushed, leaving.key, leaving.value)
+    cache = slots.skip_to(cache, place.start)
+    line = slots.line_up(cache, pairs, score, place)  # b g r+n
+    pushed, after = slots.let_pass(cache, line, place)
+    r = line.score.shape[-1] - n
     if n == 1:
-      seen = slots.beside(after, recent)
+      seen = slots.beside(after, slots.cut_line(line, 1)[1])
       end = jnp.full_like(seen.position, NEVER)
     else:
       seen = slots.beside(cache, line)
@@ -216,7 +213,7 @@ class DynamicMaskAttention(Mixer):
       Intervals(seen.position, end),
       positions=place.rows,
     )
-    return mixed, self._remember(after, cache, recent)
+    return mixed, after
 
   def _look_back(
     self,
@@ -243,7 +240,7 @@ class DynamicMaskAttention(Mixer):
     return self._mix(query, cache.stored.pairs, cache.score, intervals, positions=rows)
 
   def _check_room(self, n: int, start: int | Int[Array, ""], cache: Kept) -> None:
-    recent = 0 if cache.recent is None else cache.recent.score.shape[-1]
+    recent = 0 if cache.recent is None else cache.recent.line.score.shape[-1]
     for room, wanted in ((cache.key.shape[2], self.window), (recent, self.recent)):
       if room < wanted:  # made for sequences that are no longer than that
         check_fits(n, start, room)

@@ -49,13 +49,20 @@ class Line(NamedTuple):
   position: Int[Array, "b #g m"]
 
 
+class Recent(NamedTuple):
+  """The last r tokens before position `length`, which is the same in all rows."""
+
+  line: Line
+  length: Int[Array, "b"]
+
+
 class Kept(NamedTuple):
   """The kept tokens: what they are ranked by, their rotated keys, their values."""
 
   rank: Ranked
   key: Float[Array, "b g w k"]
   value: Float[Array, "b g w k"]
-  recent: Line | None = None
+  recent: Recent | None = None
 
 
 class Pushed(NamedTuple):
@@ -151,19 +158,53 @@ def push_tokens(
 
 
 def line_up(
-  line: Line | None, pairs: KeyValue, score: Float[Array, "b g n"], place: Place
+  kept: Kept, pairs: KeyValue, score: Float[Array, "b g n"], place: Place
 ) -> Line:
-  """The line, and n new tokens at its end; a sequence that begins has none before."""
+  """The last r tokens, none where a sequence begins, and n new ones at their end."""
   key, value = (x.swapaxes(1, 2) for x in pairs)
   position = jnp.broadcast_to(place.rows, (score.shape[0], 1, score.shape[2]))
   if place.valid is not None:
     position = jnp.where(place.valid[:, None], position, -1)
   new = Line(key, value, score, position)
-  if line is None:
+  if kept.recent is None:
     return new
+  line = kept.recent.line
   if place.is_beginning:
     line = line._replace(position=jnp.full_like(line.position, -1))
   return join_lines(line, new)
+
+
+def let_pass(kept: Kept, line: Line, place: Place) -> tuple[Pushed, Kept]:
+  """Who leaves a line that n tokens have joined competes for the slots.
+
+  Returns what becomes of those, and the cache after it.
+  """
+  n = place.positions.shape[1]
+  leaving, last = cut_line(line, n)
+  r = last.score.shape[-1]
+  competes = place._replace(start=place.start - r, valid=leaving.position[:, 0] >= 0)
+  pushed = push_scores(kept.rank, leaving.score, competes)
+  after = push_tokens(kept, pushed, leaving.key, leaving.value)
+  if kept.recent is not None:
+    length = jnp.full_like(kept.recent.length, place.start + n)
+    after = after._replace(recent=Recent(last, length))
+  return pushed, after
+
+
+def skip_to(kept: Kept, start: int | Int[Array, ""]) -> Kept:
+  """The cache when all positions up to `start` have passed, of which none was real."""
+  if kept.recent is None:
+    return kept
+  nothing = jax.tree.map(lambda x: jnp.zeros_like(x[:, :, :1]), kept.recent.line)
+  nothing = nothing._replace(position=nothing.position - 1)
+
+  def skip(_: Int[Array, ""], kept: Kept) -> Kept:
+    """One position: the line moves on."""
+    assert kept.recent is not None
+    place = Place(kept.recent.length.max(), jnp.zeros((1, 1), jnp.int32), None, None)
+    return let_pass(kept, join_lines(kept.recent.line, nothing), place)[1]
+
+  return jax.lax.fori_loop(0, start - kept.recent.length.max(), skip, kept)
 
 
 def cut_line(line: Line, count: int) -> tuple[Line, Line]:
@@ -190,11 +231,18 @@ def beside(kept: Kept, line: Line) -> Line:
 
 
 def keep_last(
-  score: Float[Array, "b g n"], end: Int[Array, "b g n"], slots: int
+  score: Float[Array, "b g n"],
+  end: Int[Array, "b g n"],
+  slots: int,
+  length: int | Int[Array, ""] | None = None,
 ) -> Ranked:
-  """What is kept after a whole sequence, by its eviction times; the rest empty."""
-  if end.shape[-1] == 0:
-    return empty_ranks(end.shape[0], end.shape[1], slots)
+  """What is kept after a whole sequence, by its eviction times; the rest empty.
+
+  With a `length`, after so many tokens of it.
+  """
+  if length is not None:
+    is_kept = (jnp.arange(end.shape[-1]) < length) & (end >= length)
+    end = jnp.where(is_kept, end.shape[-1], 0)
   position = survivors(end, slots)  # b g w
   kept = jnp.take_along_axis(_ranking(score), jnp.maximum(position, 0), -1)
   return Ranked(jnp.where(position < 0, -jnp.inf, kept), position)

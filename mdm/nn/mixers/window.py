@@ -93,7 +93,7 @@ def turn_ring(ring: Ring, new: KeyValue, place: Place, window: int) -> Ring:
   if slots < window:
     check_fits(n, place.start, slots)
   if place.is_beginning:
-    ring = ring._replace(position=jnp.full_like(ring.position, -1))
+    return _begin_ring(ring, new, place)
   last = min(n, slots)
   slot = place.rows[n - last :] % slots  # last
   joined = join_ring(ring, new, place)
@@ -103,3 +103,14 @@ def turn_ring(ring: Ring, new: KeyValue, place: Place, window: int) -> Ring:
   )
   position = ring.position.at[:, slot].set(joined.position[:, -last:])
   return Ring(KeyValue(key, value), position)
+
+
+def _begin_ring(ring: Ring, new: KeyValue, place: Place) -> Ring:
+  """The last tokens up to the last real one, each in its slot."""
+  slots, last = ring.position.shape[1], place.real_length - 1
+  token = last - (last - jnp.arange(slots)) % slots  # w; negative: none
+  joined = join_ring(ring, new, place)
+  key, value, position = (
+    x[:, slots + jnp.maximum(token, 0)] for x in (*joined.pairs, joined.position)
+  )
+  return Ring(KeyValue(key, value), jnp.where(token < 0, -1, position))

@@ -20,8 +20,10 @@ GIVEN = jax.random.randint(jax.random.key(1), (3, N), 0, V)
 SAMPLED, GREEDY = SamplerSettings(), SamplerSettings(temperature=0.0)
 
 
-def make(cache="topw", **settings):
-  mixer = DynamicMaskAttention(2, kv_heads=1, window=W, a_init="normal", cache=cache)
+def make(cache="topw", recent=0, **settings):
+  mixer = DynamicMaskAttention(
+    2, kv_heads=1, window=W, recent=recent, a_init="normal", cache=cache
+  )
   return CausalLM(Decoder(V, mixer, **{"width": 16, "depth": 2} | settings))
 
 
@@ -56,6 +58,16 @@ def test_a_cache_of_w_tokens_writes_what_the_full_one_writes(settings, counts):
   assert (kept.tokens == full.tokens).all()
   assert len(np.unique(kept.tokens)) > 2
   assert kept.calls == N - min(counts) + (min(counts) > 0)
+
+
+def test_so_it_does_where_the_last_tokens_are_seen_besides():
+  near = weights(recent=3), weights()
+  assert jax.tree.map(jnp.shape, near[0]) == jax.tree.map(jnp.shape, near[1])
+  kept, full, without = (
+    program("sample", cache, GREEDY, **more)(KEYS, canvas(6, 9, 12)).tokens
+    for cache, more in (("topw", {"recent": 3}), ("full", {"recent": 3}), ("topw", {}))
+  )
+  assert (kept == full).all() and (kept != without).any()
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0), (6, 9, 12)], ids=str)

@@ -84,6 +84,35 @@ def test_padding_is_seen_by_no_other_token_and_no_cache(name, is_fresh):
 
 
 @EVERY
+def test_a_beginning_may_end_in_padding_that_others_take_the_place_of(name):
+  begin, step = compiled(name, "extend", 0), compiled(name, "extend")
+  real = jnp.broadcast_to(jnp.arange(N) < 5, (B, N))
+  cache = MIXERS[name].init_cache(B, N)
+  _, cache = begin(params_of(name), jnp.where(real[..., None], X, 9), cache, valid=real)
+  rest, start = [], 5
+  for n in (1, 6, 1):
+    some = jnp.ones((B, n), bool)
+    out, cache = step(
+      params_of(name),
+      X[:, start : start + n],
+      cache,
+      start=jnp.asarray(start),
+      valid=some,
+    )
+    rest.append(out)
+    start += n
+  close(jnp.concatenate(rest, axis=1), run(name)[:, 5:])
+
+
+@EVERY
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_padding_of_all_rows_between_blocks_changes_nothing(name, is_fresh):
+  valid = VALID.at[:, 3:8].set(False)
+  whole = run(name, valid=valid)
+  close(extend_in(name, [6, 1, 6], valid=valid, is_fresh=is_fresh)[0], whole)
+
+
+@EVERY
 def test_a_sequence_begun_again_forgets_what_its_cache_held(name):
   _, cache = extend_in(name, [6, 1, 6], x=-X)
   begin, step = compiled(name, "extend", 0), compiled(name, "extend")

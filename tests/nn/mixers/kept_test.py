@@ -116,9 +116,9 @@ def test_a_line_holds_the_last_tokens_besides_and_does_not_grow_either():
   model = MIXERS["recent"]
   short, long = (jax.eval_shape(lambda n=n: model.init_cache(1, n)) for n in (6, 9999))
   assert short == long
-  assert short.key.shape == (1, 2, W, 4) and short.recent.key.shape == (1, 2, 6, 4)
+  assert short.key.shape == (1, 2, W, 4) and short.recent.line.key.shape == (1, 2, 6, 4)
   _, cache = extend_in("recent", [6, 1, 6])
-  np.testing.assert_array_equal(cache.recent.position[:, 0], [range(N - 6, N)] * B)
+  np.testing.assert_array_equal(cache.recent.line.position[:, 0], [range(N - 6, N)] * B)
 
 
 @pytest.mark.parametrize("blocks", [[6, 1, 6], [1] * N, [N]], ids=str)
