@@ -39,7 +39,7 @@ def hard_scores(
 
 def hard_share(
   epoch: Float[Array, ""] | float | int,
-  epochs: float | int,
+  epochs: Float[Array, ""] | float | int,
   *,
   start: float | int = 0.0,
   end: float | int = 0.5,
@@ -48,7 +48,8 @@ def hard_share(
 
   Args:
     epoch: passes over the data so far, from 0; may be traced.
-    epochs: passes in the whole training; alpha stays at `end` after them.
+    epochs: passes in the whole training; alpha stays at `end` after them. May be
+      traced.
     start: share before the training, in [0, 1].
     end: share in its last epoch, in [0, 1]; 1 hides the hardest patches alone.
 
@@ -59,7 +60,7 @@ def hard_share(
     raise ValueError(
       f"hard shares from {start} to {end} lie outside [0, 1]; write 0.5 for half."
     )
-  if epochs <= 0:
+  if not isinstance(epochs, jax.core.Tracer) and epochs <= 0:
     raise ValueError(f"epochs = {epochs} must be positive to spread a schedule over.")
   done = jnp.minimum((jnp.floor(epoch) + 1) / epochs, 1.0)
   return start + (end - start) * done

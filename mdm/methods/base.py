@@ -58,7 +58,7 @@ class Method(nn.Module):
     """Every loss and metric of one batch; the entry `loss` is the one optimised.
 
     In training the batch also tells where the training stands: the scalars `step`,
-    `epoch`, `progress` and `examples` of `training/place.py`.
+    `epoch`, `epochs`, `progress` and `examples` of `training/place.py`.
     """
     raise NotImplementedError
 

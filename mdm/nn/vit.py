@@ -143,10 +143,10 @@ class Vit(nn.Module):
     )
 
 
-class MaskedDecoder(nn.Module):
-  """Tokens of visible patches to predictions of hidden ones, or of all.
+class Decoder(nn.Module):
+  """Tokens of visible patches among learned ones in place of hidden patches; its base.
 
-  Parameters: `embed`, `mask_embedding`, `stack`, `head`.
+  Parameters: `embed`, `mask_embedding`, and of each reading `stack` and `head`.
 
   Attributes:
     mlp_ratio, remat, scan: see `transformer.Stack`.
@@ -161,6 +161,62 @@ class MaskedDecoder(nn.Module):
   scan: bool = False
   kernel_init: Initializer = nn.initializers.xavier_uniform()
   dtype: DTypeLike = jnp.float32
+
+  def _enter(
+    self, tokens: Float[Array, "b t d"], split: Split, grid: Sequence[int]
+  ) -> Float[Array, "b s e"]:
+    """Others (a class token), kept patches, hidden ones; each but others placed."""
+    others = tokens.shape[1] - split.keep.shape[1]
+    x = Linear((self.width,), ("embed", None), name="embed", **self._make())(tokens)
+    init = named(SMALL, None, None, None)
+    token = self.param("mask_embedding", init, (1, 1, self.width)).astype(x.dtype)
+    hidden = jnp.broadcast_to(token, (*split.hide.shape, self.width))  # b m d
+    places = jnp.asarray(grid_sincos(grid[0], grid[1], self.width))[None].astype(
+      x.dtype
+    )
+    order = jnp.concatenate([split.keep, split.hide], axis=1)  # b n
+    patches = jnp.concatenate([x[:, others:], hidden], axis=1) + take_tokens(
+      places, order
+    )
+    return jnp.concatenate([x[:, :others], patches], axis=1)
+
+  def _read(
+    self,
+    x: Float[Array, "b s e"],
+    split: Split,
+    features: int,
+    *,
+    of_all: bool,
+    train: bool,
+    name: str = "",
+  ) -> Float[Array, "b m q"]:
+    """Hidden patches' values, or all patches' in raster order; `name` comes first."""
+    x = Transformer(
+      depth=self.depth,
+      heads=self.heads,
+      mlp_ratio=self.mlp_ratio,
+      epsilon=self.epsilon,
+      has_norm=True,
+      remat=self.remat,
+      scan=self.scan,
+      name=f"{name}stack",
+      **self._make(),
+    )(x, train=train)
+    patches = x[:, x.shape[1] - split.mask.shape[1] :]  # b n e
+    last = patches[:, split.keep.shape[1] :]  # b m e
+    x = take_tokens(patches, split.restore) if of_all else last
+    head = Linear((features,), ("embed", None), name=f"{name}head", **self._make())
+    return head(x).astype(jnp.float32)  # b m q
+
+  def _make(self) -> dict:
+    return {"kernel_init": self.kernel_init, "dtype": self.dtype}
+
+
+class MaskedDecoder(Decoder):
+  """Tokens of visible patches to predictions of hidden ones, or of all.
+
+  Parameters: `embed`, `mask_embedding`, `stack`, `head`.
+  """
 
   @nn.compact
   def __call__(
@@ -182,36 +238,37 @@ class MaskedDecoder(nn.Module):
       grid: rows and columns of patches.
       of_all: predict all patches, in raster order, the visible ones too.
     """
-    kept = split.keep.shape[1]
-    others = tokens.shape[1] - kept
-    x = Linear((self.width,), ("embed", None), name="embed", **self._make())(tokens)
-    init = named(SMALL, None, None, None)
-    token = self.param("mask_embedding", init, (1, 1, self.width)).astype(x.dtype)
-    hidden = jnp.broadcast_to(token, (*split.hide.shape, self.width))  # b m d
-    places = jnp.asarray(grid_sincos(grid[0], grid[1], self.width))[None].astype(
-      x.dtype
-    )
-    order = jnp.concatenate([split.keep, split.hide], axis=1)  # b n
-    patches = jnp.concatenate([x[:, others:], hidden], axis=1)
-    x = jnp.concatenate([x[:, :others], patches + take_tokens(places, order)], axis=1)
-    x = Transformer(
-      depth=self.depth,
-      heads=self.heads,
-      mlp_ratio=self.mlp_ratio,
-      epsilon=self.epsilon,
-      has_norm=True,
-      remat=self.remat,
-      scan=self.scan,
-      name="stack",
-      **self._make(),
-    )(x, train=train)
-    last = x[:, others + kept :]  # b m d
-    x = take_tokens(x[:, others:], split.restore) if of_all else last
-    head = Linear((features,), ("embed", None), name="head", **self._make())
-    return head(x).astype(jnp.float32)  # b m q
+    x = self._enter(tokens, split, grid)
+    return self._read(x, split, features, of_all=of_all, train=train)
 
-  def _make(self) -> dict:
-    return {"kernel_init": self.kernel_init, "dtype": self.dtype}
+
+class TwinDecoder(Decoder):
+  """Two decoders of the same tokens: one predicts patches, one its twin's losses.
+
+  Parameters: those of `MaskedDecoder`, and `loss_stack` and `loss_head`.
+
+  Source: *Hard Patches Mining for Masked Image Modeling*, Wang et al., 2023, section
+  3.2, and its code, where a loss is the mean of as many outputs as a patch has values.
+  """
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Float[Array, "b t d"],
+    split: Split,
+    grid: Sequence[int],
+    features: int,
+    *,
+    of_all: bool = False,
+    train: bool = False,
+  ) -> tuple[Float[Array, "b m q"], Float[Array, "b m"]]:
+    """What `MaskedDecoder` predicts, and for each patch how large its loss will be."""
+    x = self._enter(tokens, split, grid)
+    predicted, losses = (
+      self._read(x, split, features, of_all=of_all, train=train, name=name)
+      for name in ("", "loss_")
+    )  # each b m q
+    return predicted, losses.mean(-1)
 
 
 class LinearDecoder(nn.Module):

@@ -3,6 +3,7 @@
   step      steps taken before this one, skipped ones included
   examples  rows of the whole step, over micro-batches and devices
   epoch     passes over the data before this step, with its fraction
+  epochs    passes over the data in the whole training, with its fraction
   progress  share of the training's steps that lie before this one, in [0, 1)
 
 They come with every training batch and with the initialising one. Evaluations call a
@@ -30,5 +31,6 @@ def place_in_training(
     "step": step,
     "examples": jnp.asarray(rows, jnp.int32),
     "epoch": step.astype(jnp.float32) / max(epoch, 1),
+    "epochs": jnp.asarray(max(steps, 1) / max(epoch, 1), jnp.float32),
     "progress": step.astype(jnp.float32) / max(steps, 1),
   }

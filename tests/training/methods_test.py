@@ -72,6 +72,9 @@ MAE = {
   "model": IMAGE["model"]
   | {"decoder": {"name": "vit.MaskedDecoder", "width": 16, "depth": 1, "heads": 2}},
 }
+TWINS = IMAGE["model"] | {
+  "decoder": {"name": "vit.TwinDecoder", "width": 16, "depth": 1, "heads": 2}
+}
 PLACES = {
   "method": {"mean": [0.5], "deviation": [0.25], "smoothing": 1.0},
   "model": {"encoder": IMAGE["model"]["encoder"]
@@ -105,6 +108,7 @@ SMALL = {
   "image.classify": CLASSES,
   "image.colormae": MAE
   | {"method": {"mean": [0.5], "deviation": [0.25], "patterns": 4}},
+  "image.hpm": {"method": {"mean": [0.5], "deviation": [0.25]}, "model": TWINS},
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.mp3": PLACES,
   "image.simmim": CELLS,

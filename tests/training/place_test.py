@@ -10,7 +10,7 @@ from mdm.methods.base import Mean
 from mdm.training.place import place_in_training
 from mdm.training.step import StepSettings
 
-TOLD = ("step", "epoch", "progress", "examples")
+TOLD = ("step", "epoch", "epochs", "progress", "examples")
 
 
 class Asking(masked.ToyMasked):
@@ -28,10 +28,10 @@ class Asking(masked.ToyMasked):
 def test_epoch_and_progress_are_shares_of_the_step():
   found = place_in_training(jnp.int32(5), 16, steps=20, epoch=4)
   assert {n: float(x) for n, x in found.items()} == {
-    "step": 5, "examples": 16, "epoch": 1.25, "progress": 0.25
+    "step": 5, "examples": 16, "epoch": 1.25, "epochs": 5.0, "progress": 0.25
   }  # fmt: skip
   assert [found[n].dtype for n in TOLD] == [
-    jnp.int32, jnp.float32, jnp.float32, jnp.int32
+    jnp.int32, jnp.float32, jnp.float32, jnp.float32, jnp.int32
   ]  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def test_every_micro_batch_is_told_the_same_place(count):
     state, metrics = made.run(1, state)
     told = {name: float(metrics[f"told/{name}"]) for name in TOLD}
     assert told == {
-      "step": step, "epoch": step / 4, "progress": step / 8, "examples": 16
+      "step": step, "epoch": step / 4, "epochs": 2.0, "progress": step / 8,
+      "examples": 16,
     }  # fmt: skip
     for name in TOLD:
       assert float(metrics[f"squared/{name}"]) == told[name] ** 2
@@ -64,6 +65,7 @@ def test_the_loop_tells_the_plans_own_lengths(tmp_path):
   finally:
     run.checkpoints.close()
   assert float(metrics["told/epoch"]) == np.float32(1 / 10)  # the toy's epoch
+  assert float(metrics["told/epochs"]) == 2.0
   assert float(metrics["told/progress"]) == np.float32(1 / 20)
 
 

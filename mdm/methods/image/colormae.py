@@ -13,6 +13,7 @@ Differences: those of `masks/noise.py`, which makes the patterns.
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -73,6 +74,6 @@ class ColorMae(Mae, kw_only=True):
       self.keys(batch, "mask"),
       noise,
       *self.grid(image),
-      color=color_at(batch.get("epoch", 0), self.changes),
+      color=color_at(jnp.asarray(batch.get("epoch", 0.0)), self.changes),
     )  # b n
     return -windows if self.visible == "top" else windows
