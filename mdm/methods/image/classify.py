@@ -25,7 +25,7 @@ from mdm.nn.augment import Images
 from mdm.nn.layers import LayerNorm, Linear
 from mdm.nn.mix import mix_batch, random_erasing, soft_labels
 
-NORMS = ("layer", "batch", "none")
+NORMS = ("layer", "batch")
 TRAINS = ("all", "head")
 
 
@@ -40,7 +40,7 @@ class Classify(ImageMethod, kw_only=True):
     pool: "mean" of patches or places, or "cls", the class token.
     norm: of the pooled features: "layer" (published for fine-tuning, with
       `has_norm` False in the encoder), "batch", without scale and bias (published for
-      probing, with the encoder's own norm kept), or "none".
+      probing, with the encoder's own norm kept), or None.
     trains: "all", or "head" for all but the encoder.
     head_deviation: of the head's first weights; published 2e-5, in probing 0.01.
     smoothing: share of a label's mass that goes to all classes alike.
@@ -50,7 +50,7 @@ class Classify(ImageMethod, kw_only=True):
 
   num_classes: int
   pool: str = "mean"
-  norm: str = "layer"
+  norm: str | None = "layer"
   trains: str = "all"
   head_deviation: float = 2e-5
   smoothing: float = 0.0
@@ -107,7 +107,8 @@ class Classify(ImageMethod, kw_only=True):
     return head(x)
 
   def _check(self) -> None:
-    check_choice("method.norm", self.norm, NORMS)
+    if self.norm is not None:
+      check_choice("method.norm", self.norm, NORMS)
     check_choice("method.trains", self.trains, TRAINS)
     for name in ("smoothing", "erasing"):
       if not 0 <= getattr(self, name) <= 1:

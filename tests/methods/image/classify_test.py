@@ -95,7 +95,7 @@ def normalised(data):
 
 
 def test_loss_and_accuracy_are_those_of_softmax_regression_on_the_pooled_features():
-  data, method = batch(), make(norm="none")
+  data, method = batch(), make(norm=None)
   data["weight"][-1] = 0
   variables = start(method)
   kernel, bias = (
@@ -137,7 +137,7 @@ def test_any_encoder_of_images_can_be_classified_with(encoder):
 
 def test_the_class_token_alone_is_read_where_it_is_asked_for():
   encoder = Vit(patch=4, width=8, depth=1, heads=2, has_norm=False)
-  method, data = make(encoder, pool="cls", norm="none"), batch()
+  method, data = make(encoder, pool="cls", norm=None), batch()
   variables = start(method)
   tokens = encoder.apply(
     {"params": variables["params"]["encoder"]},
@@ -162,7 +162,7 @@ def test_a_layer_norm_ends_the_pooled_features():
 
 def test_smoothing_gives_every_class_its_share_in_training_only():
   data, s = batch(), 0.2
-  plain, smooth = make(norm="none"), make(norm="none", smoothing=s)
+  plain, smooth = make(norm=None), make(norm=None, smoothing=s)
   variables = start(plain)
   logs = jnp.log(ask(plain, variables, lambda m: m.classify(data)))
   right = logs[np.arange(ROWS), data["label"]]
@@ -177,7 +177,7 @@ def test_mixing_mixes_images_and_targets_by_the_same_share():
   """An image that shows its label linearly: the loss is linear in the mix as well."""
   data = batch()
   data["image"][:] = 51 * data["label"][:, None, None, None]
-  method = make(norm="none", mixup=0.8, mean=(0.0,), deviation=(1.0,))
+  method = make(norm=None, mixup=0.8, mean=(0.0,), deviation=(1.0,))
   hot = nn.one_hot(data["label"], CLASSES)
   pixels = jnp.asarray(data["image"] / 255, jnp.float32)
   image, target = ask(method, start(method), lambda m: m.mix(data, pixels, hot))
