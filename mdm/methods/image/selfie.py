@@ -13,7 +13,9 @@ section 3. No code was released; one public code for CIFAR-10 takes zeros for u_
 gives the context no positions (`query`, `context_pos`).
 Differences:
   - logits are divided by the root of the width, so that an untrained network guesses
-    (`scaled`); neither the paper nor that code does.
+    (`scaled`); that code does not.
+  - it crops images that are padded with black (`crop_pad`), which tells patches of the
+    border from the others; by default nothing is padded here.
 """
 
 import flax.linen as nn
