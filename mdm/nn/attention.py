@@ -14,13 +14,15 @@ from jaxtyping import Array, Bool, Float, Int
 from mdm.nn.layers import Initializer, Linear
 from mdm.nn.patches import take_tokens
 
+NOTES = "notes"  # collection of what modules say of their insides
+
 
 def attend(
   query: Float[Array, "b q h k"],
   key: Float[Array, "b m g k"],
-  value: Float[Array, "b m g k"],
+  value: Float[Array, "b m g e"],
   visible: Bool[Array, "#b 1 #q m"] | None = None,
-) -> Float[Array, "b q h k"]:
+) -> Float[Array, "b q h e"]:
   """softmax(Q K^T / sqrt(k)) V for each head, over the visible keys only.
 
   Scores and softmax are float32, whatever the dtype of the inputs. Each of g heads of
@@ -39,7 +41,25 @@ def attend(
   share = jax.nn.softmax(scores, axis=-1)
   if visible is not None:  # a row that sees nothing would be uniform otherwise
     share = jnp.where(visible, share, 0.0)
-  return jnp.einsum("bhqm,bmhk->bqhk", share.astype(value.dtype), value)  # b q h k
+  return jnp.einsum("bhqm,bmhe->bqhe", share.astype(value.dtype), value)  # b q h e
+
+
+def attend_and_weigh(
+  query: Float[Array, "b q h k"],
+  key: Float[Array, "b m g k"],
+  value: Float[Array, "b m g k"],
+  marked: Bool[Array, "b m"],
+  visible: Bool[Array, "#b 1 #q m"] | None = None,
+) -> tuple[Float[Array, "b q h k"], Float[Array, "b q h"]]:
+  """What `attend` gives, and the share of each query's attention on marked keys.
+
+  The share is one more channel of the values, 1 for a marked key and 0 for others, so
+  that no map of queries and keys is kept for it.
+  """
+  mark = jnp.broadcast_to(marked[:, :, None, None], (*value.shape[:3], 1))
+  value = jnp.concatenate([value, mark.astype(value.dtype)], axis=-1)  # b m g k+1
+  mixed = attend(query, key, value, visible)  # b q h k+1
+  return mixed[..., :-1], mixed[..., -1].astype(jnp.float32)
 
 
 class Attention(nn.Module):
@@ -47,7 +67,7 @@ class Attention(nn.Module):
 
   The keys and values of a memory are computed once, for all queries; those of a
   `context` for its tokens only. Parameters: `qkv` (one fused map, with or without a
-  context) or `query` and `key_value`, and `out`.
+  context) or `query` and `key_value`, and `out`. Notes: `marked`, where keys are.
   """
 
   heads: int
@@ -62,12 +82,15 @@ class Attention(nn.Module):
     *,
     visible: Bool[Array, "#b 1 #q m"] | None = None,
     context: Int[Array, "b m"] | None = None,
+    marked: Bool[Array, "b m"] | None = None,
   ) -> Float[Array, "b q d"]:
     """Mixes tokens; the width of the result is that of `x`.
 
     Args:
       visible: which keys each query may see; None for all.
       context: places of the tokens of `x` that have keys and values; None for all.
+      marked: keys whose share of each query's attention, [b q], a mean over heads, is
+        put down as `marked` in the collection "notes" if that is mutable.
 
     Raises:
       ValueError: if the width is no multiple of the number of heads.
@@ -90,7 +113,11 @@ class Attention(nn.Module):
       query = self._project(split, "query")(x)  # b q h k
       pair = self._project((2, *split), "key_value")(memory)  # b m 2 h k
       key, value = jnp.moveaxis(pair, 2, 0)  # each b m h k
-    mixed = attend(query, key, value, visible)  # b q h k
+    if marked is None:
+      mixed = attend(query, key, value, visible)  # b q h k
+    else:
+      mixed, share = attend_and_weigh(query, key, value, marked, visible)
+      self.sow(NOTES, "marked", share.mean(-1))  # b q
     out = Linear(
       (width,),
       ("heads", "kv", "embed"),

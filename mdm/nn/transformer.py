@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from mdm.nn.attention import Attention
+from mdm.nn.attention import NOTES, Attention
 from mdm.nn.layers import Initializer, LayerNorm, Mlp, drop_path, drop_rates
 
 REMAT = ("none", "dots", "full")
@@ -176,7 +176,7 @@ class Stack(nn.Module):
 
     layers = nn.scan(
       body,
-      variable_axes={"params": 0},
+      variable_axes={"params": 0, NOTES: 0},
       split_rngs={"params": True, "dropout": True},
       length=self.depth,
       metadata_params={nn.PARTITION_NAME: "layers"},

@@ -89,6 +89,8 @@ def compute_dtype(name: str) -> jnp.dtype:
 def find_class(name: str | None, room: str, where: str, kind: type) -> type:
   """The class that `name` means: a module that defines one, or module and class.
 
+  Of several classes in a module, the one of the module's name is meant.
+
   Raises:
     ValueError: no such module (the error lists the nearest), or not one class in it.
   """
@@ -185,6 +187,8 @@ def _class_in(
     if isinstance(value, type) and issubclass(value, kind)
     and value.__module__ == module.__name__ and not name.startswith("_")
   ]  # fmt: skip
+  own = module.__name__.rpartition(".")[2].replace("_", "")
+  found = [c for c in found if c.__name__.lower() == own] or found
   if len(found) != 1:
     names = ", ".join(c.__name__ for c in found) or "none"
     raise ValueError(

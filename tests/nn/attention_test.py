@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.nn.attention import Attention, attend
+from mdm.nn.attention import NOTES, Attention, attend, attend_and_weigh
 
 
 def draw(*shape, seed=0):
@@ -31,6 +31,31 @@ def test_hidden_keys_and_values_get_exactly_no_gradient():
   for gradient in jax.grad(loss, (0, 1))(key, value):
     assert (gradient[:, [1, 3]] == 0).all()
     assert (gradient[:, [0, 2]] != 0).any()
+
+
+def test_the_share_on_marked_keys_is_the_sum_of_an_explicit_softmax():
+  query, key, value = draw(2, 3, 2, 4), draw(2, 5, 2, 4, seed=1), draw(2, 5, 2, 4)
+  marked = jnp.array([[True, False, True, False, False], [False] * 4 + [True]])
+  visible = jnp.ones((2, 1, 3, 5), bool).at[:, :, :, 1].set(False)
+  for seen in (None, visible):
+    mixed, share = attend_and_weigh(query, key, value, marked, seen)
+    scores = jnp.einsum("bqhk,bmhk->bqhm", query, key) / 2.0
+    if seen is not None:
+      scores = jnp.where(seen[:, 0, :, None], scores, -jnp.inf)
+    explicit = (jax.nn.softmax(scores) * marked[:, None, None]).sum(-1)
+    np.testing.assert_allclose(share, explicit, atol=1e-6)
+    np.testing.assert_allclose(mixed, attend(query, key, value, seen), atol=1e-6)
+
+
+def test_the_share_of_uniform_attention_is_that_of_the_keys_and_is_noted():
+  x = draw(2, 5, 8)
+  marked = jnp.array([[True, True, False, False, False], [True] * 5])
+  module = Attention(2)
+  params = jax.tree.map(jnp.zeros_like, module.init(jax.random.key(0), x))
+  _, notes = module.apply(params, x, marked=marked, mutable=[NOTES])
+  [share] = notes[NOTES]["marked"]
+  np.testing.assert_allclose(share, np.repeat([[0.4], [1.0]], 5, axis=1), atol=1e-6)
+  assert not module.apply(params, x, mutable=[NOTES])[1]
 
 
 def test_attending_to_the_visible_equals_leaving_the_hidden_out():

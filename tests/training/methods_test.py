@@ -111,6 +111,7 @@ SMALL = {
   "image.hpm": {"method": {"mean": [0.5], "deviation": [0.25]}, "model": TWINS},
   "image.mae": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.mp3": PLACES,
+  "image.mto": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.simmim": CELLS,
   "image.selfie": CHOICE,
   "text.causal_lm": CAUSAL,
