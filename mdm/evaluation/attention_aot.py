@@ -76,12 +76,12 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(f"{name} does not compile: {row[f'{kind}_failed']}")
         continue
       flops, moved, temp, spent = (
-        f"{row[key] / unit:{form}}" if row.get(key, 0.0) > 0 else "-"
-        for key, unit, form in (
-          (f"{kind}_compiled_flops", 1e9, ",.1f"),
-          (f"{kind}_compiled_bytes", 1e9, ",.2f"),
-          (f"{kind}_temp_mib", 1.0, ",.1f"),
-          (f"{kind}_estimate_s", 1e-3, ".3f"),
+        f"{row[key] / unit:{form}}" if row.get(key, -1.0) >= least else "-"
+        for key, unit, form, least in (
+          (f"{kind}_compiled_flops", 1e9, ",.1f", 1.0),
+          (f"{kind}_compiled_bytes", 1e9, ",.2f", 1.0),
+          (f"{kind}_temp_mib", 1.0, ",.1f", 0.0),
+          (f"{kind}_estimate_s", 1e-3, ".3f", 1e-9),
         )
       )
       lines.append(f"{name} {flops:>10} {moved:>8} {temp:>9} {spent:>12}")

@@ -50,7 +50,7 @@ def test_a_dash_stands_for_what_the_compiler_was_not_told():
   row |= {"forward_temp_mib": 5.25, "both_temp_mib": 0.0, "both_estimate_s": 0.002}
   forward, both = format_rows([row]).splitlines()[2:]
   assert forward.split() == ["splash", "forward", "-", "-", "5.2", "-"]
-  assert both.split() == ["splash", "both", "-", "-", "-", "2.000"]
+  assert both.split() == ["splash", "both", "-", "-", "0.0", "2.000"]
 
 
 @pytest.mark.parametrize("chip", CHIPS)
