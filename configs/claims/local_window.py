@@ -1,6 +1,6 @@
 """Text with the last tokens always in sight, beside dynamic masks without, and windows.
 
-  mdm claim configs/claims/local_window.py --workdir runs/local   # ~20 min, 1 core
+  mdm claim configs/claims/local_window.py --workdir runs/local   # ~50 min, a busy core
 
 Characters, 256 at a time; every mask reads 64 keys, dense attention all. The published
 mask (DMA_64) keeps the 64 best of all tokens so far; DMA_32_32 the last 32 and the 32
