@@ -12,6 +12,7 @@ from mdm.nn.layers import (
   Mlp,
   RMSNorm,
   activation,
+  contract_axes,
   conv,
   drop_path,
   drop_rates,
@@ -140,3 +141,29 @@ def test_a_part_of_the_first_feature_axis_is_that_part_of_the_whole():
   np.testing.assert_allclose(
     layer.apply(variables, x, slice(1, 3)), whole[:, 1:3], atol=1e-6
   )
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_a_contraction_and_its_gradients_are_the_same_on_one_device_and_on_many(
+  devices,
+):
+  x = jax.random.normal(jax.random.key(0), (8, 3, 4, 5))
+  kernel = jax.random.normal(jax.random.key(1), (4, 5, 2, 6))
+  weight = jax.random.normal(jax.random.key(2), (8, 3, 2, 6))
+
+  def found(contract):
+    def loss(x, kernel):
+      y = contract(x, kernel, 2)
+      return (y * weight).sum(), y
+
+    return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(x, kernel)
+
+  with jax.set_mesh(jax.make_mesh((devices,), ("data",))):
+    text = jax.jit(lambda: contract_axes(x, kernel, 2)).lower().as_text()
+    (dx, dkernel), y = found(contract_axes)
+  assert ("optimization_barrier" in text) == (devices == 1)
+  (dx_, dkernel_), y_ = found(
+    lambda x, kernel, _: jnp.einsum("abhk,hkcd->abcd", x, kernel)
+  )
+  for ours, theirs in ((y, y_), (dx, dx_), (dkernel, dkernel_)):
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
