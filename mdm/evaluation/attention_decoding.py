@@ -189,8 +189,13 @@ def _keep(case: Case, problem: Problem) -> Kept:
 
 
 def _everything(problem: Problem) -> Everything:
-  """A full cache of its own, as it is given away."""
-  return Everything(*(jnp.copy(x) for x in (problem.key, problem.value, problem.score)))
+  """A full cache before the last token, whose place is empty."""
+  last = problem.key.shape[1] - 1
+  return Everything(
+    problem.key.at[:, last:].set(0),
+    problem.value.at[:, last:].set(0),
+    problem.score.at[..., last:].set(0),
+  )
 
 
 def _append(cache: Everything, token: Token) -> Everything:

@@ -74,11 +74,30 @@ def test_rounds_go_through_the_entrants_in_turn_and_ratios_are_within_a_round():
     return Entrant(name, "dense", 1, {"forward": measure}, lambda: np.zeros(1), {})
 
   entrants = [entrant("a", (9.0, 1.0, 2.0, 4.0)), entrant("b", (9.0, 3.0, 4.0, 4.0))]
-  times = time_entrants(entrants, 3)
-  assert order == ["a", "b"] * 4
+  times = time_entrants(entrants, 3, lambda: order.append("rates"))
+  assert order == ["a", "b", "rates"] * 4
   _, row = make_rows(entrants, CASE, times, RATES, 4)
   assert row["forward_s"] == 4 and row["forward_ratio"] == 2  # not 4 / 2 of medians
   assert "both_s" not in row and "backward_s" not in row
+
+
+def test_gradients_cost_what_both_passes_take_beyond_the_first_in_a_round():
+  times = {"a": {"forward": [1.0, 2.0, 9.0], "both": [4.0, 9.0, 11.0]}}
+  entrant = Entrant("a", "ideal", 1, {}, lambda: np.zeros(1), {})
+  (row,) = make_rows([entrant], CASE, times, RATES, 4)
+  assert (row["forward_s"], row["both_s"], row["backward_s"]) == (2, 9, 3)
+  for kind in ("forward", "both"):  # where all that is computed is the function itself
+    assert row[f"{kind}_ideal_share"] == row[f"{kind}_floor_share"] > 0
+
+
+def test_the_time_of_a_call_is_that_of_many_over_their_number(monkeypatch):
+  calls = []
+  clock = iter([0.0, 0.004, 10.0, 11.0])  # a call of 4 ms, then 5 in a second
+  monkeypatch.setattr(attention_entrants.time, "perf_counter", lambda: next(clock))
+  assert attention_entrants.seconds(calls.append, 7) == pytest.approx(1 / 5)
+  assert calls == [7] * 6
+  clock = iter([0.0, 3.0])  # long enough to be believed at once
+  assert attention_entrants.seconds(calls.append, 7) == 3
 
 
 def test_what_needs_more_memory_than_is_free_is_noted_and_not_run(monkeypatch):
@@ -96,6 +115,7 @@ def test_short_sequences_are_dense_under_the_same_mask():
   entrant = our_entrant("auto", case, draw_problem(case, "float32"))
   assert entrant.chunk is None and entrant.function == "ideal"
   assert set(entrant.seconds) == {"forward", "both", "selection"}
+  assert entrant.keys_read == 16
 
 
 def test_the_compiler_is_asked_for_flops_and_memory():

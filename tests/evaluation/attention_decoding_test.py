@@ -65,6 +65,15 @@ def test_a_step_is_timed_again_and_again_on_the_cache_it_left():
     assert min(entrant.seconds["forward"]() for _ in range(3)) > 0
 
 
+def test_the_time_of_a_step_is_that_of_many_over_their_number(monkeypatch):
+  steps, _ = open_steps((), CASE, draw_problem(CASE, "float32"))
+  clock = iter([0.0, 0.004, 10.0, 11.0])  # a step of 4 ms, then 5 in a second
+  monkeypatch.setattr(attention_decoding.time, "perf_counter", lambda: next(clock))
+  assert steps[0].seconds["forward"]() == pytest.approx(1 / 5)
+  clock = iter([0.0, 3.0])  # long enough to be believed at once
+  assert steps[0].seconds["forward"]() == 3
+
+
 def test_the_cache_is_written_in_place_and_counts_once():
   case = CASE._replace(length=4_096)
   entrants, _ = open_steps(("xla",), case, draw_problem(case, "float32"))

@@ -48,9 +48,13 @@ def test_gathered_keys_are_read_written_and_read():
   whole = forward_work(case, "ideal", 2).bytes
   gathered = forward_work(case, "chunks", 2, 1_024).bytes - whole
   assert gathered == 3 * 2 * 2 * 8 * 4_096 * 128 * 2  # width + chunk = 2 chunk
-  assert both_work(forward_work(case, "ideal", 2)).flops == pytest.approx(
-    3.5 * forward_work(case, "ideal", 2).flops
-  )
+
+
+def test_gradients_take_two_and_a_half_times_the_products_and_exponentials_again():
+  forward = forward_work(Case(1, 16, 8, 4_096, 128, 1_024), "ideal", 2)
+  flops, moved, exps = both_work(forward)
+  assert flops == pytest.approx(3.5 * forward.flops)
+  assert (moved, exps) == (3 * forward.bytes, 2 * forward.exps)
 
 
 def test_the_scarcest_rate_sets_the_floor():
