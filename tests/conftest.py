@@ -105,6 +105,35 @@ def tiny_pixels(tmp_path_factory):
   return folder / "run"
 
 
+@pytest.fixture(scope="session")
+def tiny_mae(tmp_path_factory):
+  """A run of a masked autoencoder, trained for four steps on images of noise."""
+  import numpy as np
+
+  from mdm import api
+
+  folder = tmp_path_factory.mktemp("tiny_mae")
+  rng = np.random.default_rng(0)
+  for k, name in enumerate(["cat", "dog"] * 20):
+    place = folder / "images" / name
+    place.mkdir(parents=True, exist_ok=True)
+    noise = rng.integers(0, 256, (16, 20, 3), np.uint8)
+    Image.fromarray(noise).save(place / f"{k:02d}.png")
+  path = Path(__file__).parents[1] / "configs/image/mae_cifar10.py"
+  data = {"name": "images", "folder": f"{folder / 'images'}", "image_size": (16, 16)}
+  sizes = {"width": 16, "depth": 1, "heads": 2}
+  overrides = (
+    f"data={data}",
+    *(f"model.{n}.{k}={v}" for n in ("encoder", "decoder") for k, v in sizes.items()),
+    "train.steps=4",
+    "train.eval_every=2",
+    "train.batch=8",
+    "eval.filled.count=3",
+  )
+  api.train(path, folder / "run", overrides=overrides)
+  return folder / "run"
+
+
 @dataclasses.dataclass(frozen=True)
 class TinyText:
   """A diffusion of characters and its left-to-right twin, trained for a few steps."""

@@ -68,6 +68,7 @@ def get_config():
       *sizes("encoder", ENCODER),
       "train.batch=64",
       "train.checkpoint_every='100%'",
+      "train.eval_every=0",
       "optimizer.learning_rate=3e-3",
     ],
     "arms": arms,

@@ -58,6 +58,7 @@ def get_config():
           "train.steps=5000",
           "train.batch=64",
           "train.checkpoint_every='20%'",
+          "eval={}",
           "optimizer.learning_rate=3e-3",
         ],
       }

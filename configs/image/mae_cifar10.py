@@ -3,6 +3,9 @@ r"""A masked autoencoder of small photographs, on two CPU cores.
   mdm data build configs/image/mae_cifar10.py --set data.manual_dir=DOWNLOADS
   mdm train configs/image/mae_cifar10.py --workdir runs/mae
 
+A picture of eight held-out images, filled in, is written twenty times:
+runs/mae/pictures/filled/step_*.png. More of them: mdm plot runs/mae --count 16.
+
 16 of 64 patches of 4 x 4 pixels are seen. Colours of the widths: a ViT a quarter as
 wide as Tiny's, so that claims with many trainings stay affordable.
 """
@@ -25,7 +28,7 @@ def get_config():
     "decoder": {"name": "vit.MaskedDecoder", "width": 64, "depth": 2, "heads": 4},
   }
   cfg.data = {"name": "cifar10"}
-  cfg.train = {"steps": "20 epochs", "batch": 128}
+  cfg.train = {"steps": "20 epochs", "batch": 128, "eval_every": "5%"}
   cfg.optimizer = {
     "learning_rate": 1.5e-3,
     "warmup": "5%",
@@ -33,4 +36,5 @@ def get_config():
     "b2": 0.95,
     "clip": 0.0,
   }
+  cfg.eval = {"filled": {"name": "reconstructions", "count": 8}}
   return cfg

@@ -1,4 +1,4 @@
-"""A run's model at work, as a picture: images read or drawn, text written."""
+"""A run's model at work, as a picture: images read, filled in, drawn; text written."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mdm.api.image_plotting import plot_reconstructions
 from mdm.api.images import ImageSample
 from mdm.api.model import ImageLike, Model, load
 from mdm.api.reading import read_named
@@ -24,15 +25,17 @@ def plot(
   count: int | None = None,
   **settings: Any,
 ) -> None:
-  """Draws how images are read or appear, or how texts are written, pass by pass.
+  """Draws how images are read, filled in or appear, or how texts are written.
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
-    images: what a reader reads; if empty, the first `count` of the run's test split.
+    images: what is read or filled in; if empty, the first `count` of the run's test
+      split, to be filled in those of its validation split.
     out: the picture's path; what is written or drawn moves in a .gif file.
-    count: how many test images (6), texts (1) or images to draw (4).
+    count: how many test images (6), images to fill in (8), texts (1) or images to draw
+      (4).
     **settings: as for `Model.predict`, `Model.sample_images`, or `Model.sample` with
-      `prompt` or `template`.
+      `prompt` or `template`; seed and split of images to be filled in.
 
   Raises:
     ValueError: a setting of the other kind of model; a file that cannot be written.
@@ -40,6 +43,9 @@ def plot(
   model = load(run)
   if has_verb(model.method, "predict"):
     _plot_readings(model, images, out, 6 if count is None else count, settings)
+    return
+  if has_verb(model.method, "reconstruct"):
+    plot_reconstructions(model, images, out, 8 if count is None else count, settings)
     return
   if images:
     raise ValueError(f"{run} writes and reads no images; leave them out.")

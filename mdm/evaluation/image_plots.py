@@ -10,12 +10,20 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from mdm.evaluation.text_plots import FILM_MS, LAST_MS, MOST_FRAMES, choose_passes
+from mdm.evaluation.text_plots import (
+  FILM_MS,
+  INK,
+  LAST_MS,
+  MOST_FRAMES,
+  choose_passes,
+  stack_panels,
+)
 
 HIDDEN, PAPER = 128, 255
 GAP, SIDE = 4, 96  # pixels between images, and of a small image's height at least
+LINE = 18  # pixels of a line of words
 COLUMNS = 12  # passes beside one another
 
 Pixels = UInt8[np.ndarray, "y x c"]
@@ -51,6 +59,32 @@ def draw_grid(images: Sequence[Pixels], columns: int | None = None) -> Image.Ima
   return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
 
 
+def draw_table(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Image.Image:
+  """Rows of images, each column below its title.
+
+  Raises:
+    ValueError: as `draw_grid`.
+  """
+  grid = draw_grid([image for row in rows for image in row], len(titles))
+  return stack_panels([_draw_words(titles, grid.width), grid])
+
+
+def draw_captioned(
+  images: Sequence[Pixels], captions: Sequence[str], columns: int
+) -> Image.Image:
+  """Images side by side, row by row, each above its caption.
+
+  Raises:
+    ValueError: as `draw_grid`.
+  """
+  panels = []
+  for first in range(0, max(len(images), 1), columns):
+    grid = draw_grid(images[first : first + columns], columns)
+    words = [*captions[first : first + columns], *[""] * columns][:columns]
+    panels += [grid, _draw_words(words, grid.width)]
+  return stack_panels(panels)
+
+
 def check_picture(path: str | Path) -> None:
   """Raises ValueError, before anything is drawn, for a file of no known kind."""
   place = Path(path)
@@ -66,7 +100,7 @@ def save_grid(images: Sequence[Pixels], path: str | Path) -> None:
   Raises:
     ValueError: there is nothing to draw, or the file cannot be written.
   """
-  _save(path, [draw_grid(images)])
+  save_picture(path, [draw_grid(images)])
 
 
 def save_image_plot(stories: Sequence[Passes], path: str | Path) -> None:
@@ -86,11 +120,13 @@ def save_image_plot(stories: Sequence[Passes], path: str | Path) -> None:
   longest = max(map(len, shown))
   if Path(path).suffix.lower() == ".gif":
     chosen = choose_passes(longest, MOST_FRAMES)
-    _save(path, [draw_grid([x[min(k, len(x) - 1)] for x in shown]) for k in chosen])
+    save_picture(
+      path, [draw_grid([x[min(k, len(x) - 1)] for x in shown]) for k in chosen]
+    )
     return
   columns = choose_passes(longest, COLUMNS)
   cells = [story[min(k, len(story) - 1)] for story in shown for k in columns]
-  _save(path, [draw_grid(cells, len(columns))])
+  save_picture(path, [draw_grid(cells, len(columns))])
 
 
 def show_hidden(passes: Passes) -> UInt8[np.ndarray, "_ y x c"]:
@@ -98,8 +134,12 @@ def show_hidden(passes: Passes) -> UInt8[np.ndarray, "_ y x c"]:
   return np.where(passes > 255, HIDDEN, passes).astype(np.uint8)
 
 
-def _save(path: str | Path, frames: Sequence[Image.Image]) -> None:
-  """Writes a picture, or a film of several."""
+def save_picture(path: str | Path, frames: Sequence[Image.Image]) -> None:
+  """Writes a picture, or a film of several.
+
+  Raises:
+    ValueError: the file cannot be written.
+  """
   film: dict[str, Any] = {}
   if len(frames) > 1:
     times = [max(FILM_MS // len(frames), 40)] * (len(frames) - 1) + [LAST_MS]
@@ -110,3 +150,15 @@ def _save(path: str | Path, frames: Sequence[Image.Image]) -> None:
     raise ValueError(
       f"{path} cannot be written ({error}); name a .png or .gif file."
     ) from None
+
+
+def _draw_words(words: Sequence[str], width: int) -> Image.Image:
+  """A line of words, one to each column of a grid; what is too long is cut."""
+  step = (width - GAP) // len(words)
+  strip = Image.new("RGB", (width, LINE), (PAPER,) * 3)
+  for number, text in enumerate(words):
+    cell = Image.new("RGB", (step, LINE), (PAPER,) * 3)
+    font = ImageFont.load_default(12)
+    ImageDraw.Draw(cell).text((0, LINE // 2), text, fill=INK, font=font, anchor="lm")
+    strip.paste(cell, (GAP + number * step, 0))
+  return strip

@@ -73,7 +73,7 @@ def draw_sheet(stories: Sequence[TextStory]) -> Image.Image:
     shown = choose_passes(len(story.passes), MOST_ROWS)
     rows = [_draw_pass(story, now, before) for now, before in _with_last(shown)]
     panels += [_draw_title(story.title), *rows]
-  return _stack(panels)
+  return stack_panels(panels)
 
 
 def draw_film(stories: Sequence[TextStory]) -> tuple[list[Image.Image], list[int]]:
@@ -91,7 +91,7 @@ def draw_film(stories: Sequence[TextStory]) -> tuple[list[Image.Image], list[int
         _draw_title(story.title),
         _draw_pass(story, min(now, last), min(before, last)),
       ]
-    frames.append(_stack(panels))
+    frames.append(stack_panels(panels))
   times = [max(FILM_MS // len(frames), 40)] * (len(frames) - 1) + [LAST_MS]
   return frames, times
 
@@ -112,6 +112,17 @@ def place_cells(passes: Sequence[Sequence[str]]) -> list[Place]:
     places.append(Place(line, column, width))
     column += width
   return places
+
+
+def stack_panels(panels: Sequence[Image.Image]) -> Image.Image:
+  """Panels one below the other, on paper as wide as the widest."""
+  size = (max(p.width for p in panels), sum(p.height for p in panels))
+  sheet = Image.new("RGB", size, PAPER)
+  top = 0
+  for panel in panels:
+    sheet.paste(panel, (0, top))
+    top += panel.height
+  return sheet
 
 
 def _draw_pass(story: TextStory, now: int, before: int) -> Image.Image:
@@ -157,17 +168,6 @@ def _draw_title(title: str) -> Image.Image:
   draw = ImageDraw.Draw(panel)
   draw.text((MARGIN, HEIGHT / 2 + 2), title, fill=INK, font=_font(14), anchor="lm")
   return panel
-
-
-def _stack(panels: Sequence[Image.Image]) -> Image.Image:
-  """Panels one below the other."""
-  size = (max(p.width for p in panels), sum(p.height for p in panels))
-  sheet = Image.new("RGB", size, PAPER)
-  top = 0
-  for panel in panels:
-    sheet.paste(panel, (0, top))
-    top += panel.height
-  return sheet
 
 
 def _with_last(shown: Sequence[int]) -> Iterator[tuple[int, int]]:

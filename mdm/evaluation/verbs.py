@@ -8,6 +8,7 @@ VERBS = {
   "score": "say how likely a text is (mdm score)",
   "answer": "answer questions (mdm eval)",
   "classify": "name what images show (mdm eval)",
+  "reconstruct": "fill in hidden patches (mdm plot)",
   "encode": "give features of images (mdm eval)",
 }
 

@@ -33,6 +33,7 @@ from mdm.training.feed import Feed, check_facts, make_feed
 from mdm.training.hardware import describe_hardware
 from mdm.training.optimizer import make_optimizer, make_schedule, scale_rate
 from mdm.training.origin import Origin, read_origin
+from mdm.training.pictures import Illustrated, Picture
 from mdm.training.plan import Plan, make_plan
 from mdm.training.progress import Progress
 from mdm.training.state import State, init_state, init_variables
@@ -296,6 +297,7 @@ def after_step(
 ) -> dict[str, float]:
   """What is due after a step: log, then evaluate, then save. Returns the numbers."""
   found: dict[str, float] = {}
+  pictures: dict[str, Picture] = {}
   due = {what for what in ("log", "eval", "checkpoint") if run.plan.is_due(what, step)}
   if due:
     with run.clock.within("step"):
@@ -304,16 +306,29 @@ def after_step(
     found |= values
   if "eval" in due:
     with run.clock.within("eval"):
-      for name, evaluate in run.evaluators.items():
-        numbers = evaluate(state.variables())
-        found |= {f"{name}/{key}": float(value) for key, value in numbers.items()}
+      numbers, pictures = evaluate(run, state)
+    found |= numbers
   if found:
     with run.clock.within("log"):
       for writer in writers:
         writer.write(step, found)
+        if pictures:
+          writer.draw(step, pictures)
   if "checkpoint" in due:
     save(run, state)
   return found
+
+
+def evaluate(run: Run, state: State) -> tuple[dict[str, float], dict[str, Picture]]:
+  """The numbers of all evaluations, and the pictures that some give beside them."""
+  numbers: dict[str, float] = {}
+  pictures: dict[str, Picture] = {}
+  for name, evaluator in run.evaluators.items():
+    found = evaluator(state.variables())
+    numbers |= {f"{name}/{key}": float(value) for key, value in found.items()}
+    if isinstance(found, Illustrated):
+      pictures[name] = found.picture
+  return numbers, pictures
 
 
 def check_finite(run: Run, step: int, metrics: Metrics) -> dict[str, float]:

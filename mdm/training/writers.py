@@ -1,4 +1,4 @@
-"""Where metrics go: a JSONL file always; TensorBoard and W&B where installed."""
+"""Where metrics and pictures go: files always; TensorBoard and W&B where installed."""
 
 import importlib.util
 import json
@@ -7,15 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from mdm.training.pictures import Picture, PictureFiles
+
 FILE = "metrics.jsonl"
 
 
 @runtime_checkable
 class Writer(Protocol):
-  """Anything that takes numbers by name at a step."""
+  """Anything that takes numbers and pictures by name at a step."""
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one row."""
+
+  def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
+    """Writes pictures."""
 
   def close(self) -> None:
     """Flushes and releases."""
@@ -39,13 +44,16 @@ class JsonLines:
     self._file.write(json.dumps({"step": step, **values}) + "\n")
     self._file.flush()
 
+  def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
+    """Nothing: `PictureFiles` keeps them."""
+
   def close(self) -> None:
     """Closes the file."""
     self._file.close()
 
 
 class TensorBoard:
-  """Scalars for TensorBoard, through `tensorboardX`."""
+  """Scalars and images for TensorBoard, through `tensorboardX`."""
 
   def __init__(self, workdir: Path) -> None:
     from tensorboardX import SummaryWriter
@@ -57,13 +65,18 @@ class TensorBoard:
     for name, value in values.items():
       self._writer.add_scalar(name, value, step)
 
+  def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
+    """Adds one image per name."""
+    for name, picture in pictures.items():
+      self._writer.add_image(name, picture, step, dataformats="HWC")
+
   def close(self) -> None:
     """Flushes and closes."""
     self._writer.close()
 
 
 class WeightsAndBiases:
-  """Scalars for W&B; used when `WANDB_PROJECT` is set and `wandb` is installed."""
+  """Numbers and images for W&B; used when `WANDB_PROJECT` is set and it is there."""
 
   def __init__(self, workdir: Path) -> None:
     import wandb
@@ -74,14 +87,21 @@ class WeightsAndBiases:
     """Logs one row."""
     self._run.log(dict(values), step=step)
 
+  def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
+    """Logs the images of a step."""
+    import wandb
+
+    images = {name: wandb.Image(picture) for name, picture in pictures.items()}
+    self._run.log(images, step=step)
+
   def close(self) -> None:
     """Ends the run."""
     self._run.finish()
 
 
 def open_writers(workdir: Path, start: int) -> list[Writer]:
-  """The writers that this machine has, JSONL first."""
-  writers: list[Writer] = [JsonLines(workdir, start)]
+  """The writers that this machine has, files first."""
+  writers: list[Writer] = [JsonLines(workdir, start), PictureFiles(workdir)]
   if importlib.util.find_spec("tensorboardX"):
     writers.append(TensorBoard(workdir))
   if os.environ.get("WANDB_PROJECT") and importlib.util.find_spec("wandb"):

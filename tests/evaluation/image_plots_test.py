@@ -4,9 +4,12 @@ from PIL import Image
 
 from mdm.evaluation.image_plots import (
   HIDDEN,
+  LINE,
   PAPER,
   check_picture,
+  draw_captioned,
   draw_grid,
+  draw_table,
   save_image_plot,
   show_hidden,
 )
@@ -57,3 +60,17 @@ def test_what_cannot_be_drawn_or_written_is_refused(tmp_path):
     check_picture(tmp_path / "grid.txt")
   with pytest.raises(ValueError, match="does not exist"):
     check_picture(tmp_path / "no" / "grid.png")
+
+
+def test_a_table_has_its_titles_above_and_captions_stand_below_each_image():
+  images = [np.full((4, 5, 1), 20 * k, np.uint8) for k in range(4)]
+  table = np.asarray(draw_table([images[:2], images[2:]], ("left", "right")))
+  cells = table[LINE + 4 + 48 :: 100, 4 + 60 :: 124, 0]
+  assert cells.tolist() == [[0, 20], [40, 60]]
+  assert all((table[:LINE, k : k + 124] < 100).any() for k in (4, 128))
+  sheet = np.asarray(draw_captioned(images[:3], ("one", "", "three"), 2))
+  high = 104 + LINE
+  assert sheet.shape == (2 * high, 2 * 124 + 4, 3)
+  assert sheet[4 + 48 :: high, 4 + 60 :: 124, 0].tolist() == [[0, 20], [40, PAPER]]
+  words = [sheet[k + 104 : k + high, x : x + 124] for k in (0, high) for x in (4, 128)]
+  assert [bool((word < 100).any()) for word in words] == [True, False, True, False]

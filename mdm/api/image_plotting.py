@@ -1,0 +1,96 @@
+"""What a model of images makes of them, as a picture."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mdm.api.model import ImageLike, Model
+from mdm.training.build import build_section
+
+COLUMNS = 4  # images beside one another
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+  """Which images are drawn where none are given.
+
+  Attributes:
+    split: whose first images.
+    seed: of what is hidden.
+  """
+
+  split: str = "validation"
+  seed: int = 0
+
+
+def plot_reconstructions(
+  model: Model,
+  images: Sequence[ImageLike],
+  out: str | Path,
+  count: int,
+  settings: Mapping[str, Any],
+) -> None:
+  """A row to each image: whole, masked, filled in, and where it errs.
+
+  Args:
+    model: of a method that can reconstruct.
+    images: those to fill in; if empty, the first `count` of the run's held-out ones.
+    out: the picture's path.
+    count: how many.
+    settings: fields of `Shown`.
+
+  Raises:
+    ValueError: an unknown setting, an image or a file that cannot be read or written.
+  """
+  from mdm.evaluation.image_plots import check_picture, save_picture
+  from mdm.evaluation.reconstruction_plots import draw_reconstructions
+  from mdm.evaluation.reconstructions import make_reconstructor
+
+  check_picture(out)
+  shown = build_section(Shown, settings, "plot")
+  reconstruct = make_reconstructor(model.method, shown.seed)
+  batch = _batch(model, images, shown.split, count)
+  save_picture(out, [draw_reconstructions(reconstruct(model.variables, batch))])
+
+
+def _batch(
+  model: Model, images: Sequence[ImageLike], split: str, count: int
+) -> dict[str, np.ndarray]:
+  """Images with numbers, given ones at the size of the run's data."""
+  from mdm.data import datasets
+  from mdm.evaluation.reconstructions import first_images
+
+  data = model.cfg.data.to_dict()
+  if not images:
+    found = first_images(datasets.load(data, split), count)
+    return {name: found[name] for name in ("image", "index")}
+  settings: Any = datasets.read_settings(data)
+  size, channels = settings.image_size, settings.channels
+  if size is None or channels is None:
+    facts = datasets.load(data, split).facts()
+    size, channels = facts["image_size"], facts["channels"]
+  pixels = [_cut(image, size, channels, settings) for image in images]
+  return {"image": np.stack(pixels), "index": np.arange(len(pixels), dtype=np.int32)}
+
+
+def _cut(
+  image: ImageLike, size: tuple[int, int], channels: int, settings: Any
+) -> np.ndarray:
+  """An image as its data set would give it in evaluation."""
+  from mdm.data import crops, images
+
+  if isinstance(image, Image.Image):
+    pixels = images.fit_picture(image, None, channels)
+  elif isinstance(image, np.ndarray):
+    pixels = images.fit_pixels(image, image.shape[:2], channels)
+  else:
+    pixels = images.read_image(image, channels=channels)
+  rows, columns, _ = pixels.shape
+  box = crops.Box(0, 0, rows, columns)
+  if settings.crop != "stretch":
+    box = crops.middle_box((rows, columns), size, settings.crop_share)
+  return crops.cut_and_scale(pixels, box, size)
