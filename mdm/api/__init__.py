@@ -9,6 +9,7 @@ from mdm.api.plotting import plot, plot_masks, sample_images
 from mdm.api.reading import predict
 from mdm.api.runs import (
   ClaimReport,
+  bench_problem,
   bench_rendering,
   bench_step,
   claim,
@@ -27,6 +28,7 @@ __all__ = [
   "Sample",
   "TextScore",
   "bench_attention",
+  "bench_problem",
   "bench_reader",
   "bench_rendering",
   "bench_sampler",

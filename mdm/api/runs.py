@@ -118,6 +118,30 @@ def bench_step(
     )
 
 
+def bench_problem(
+  method: str,
+  overrides: Iterable[str] = (),
+  *,
+  steps: int = 1,
+  rounds: int = 7,
+  torch: str | None = None,
+) -> dict[str, Any]:
+  """Numbers of a method's step on its reference problem, beside PyTorch if wanted.
+
+  Args:
+    method: name of a method that has one, see `evaluation/step_problems.py`.
+    overrides: "section.key=value" each.
+    steps: passes in a round.
+    rounds: rounds of everything in turn.
+    torch: an interpreter that has PyTorch and transformers; None for no peer.
+  """
+  from mdm.evaluation import step_bench, step_problems
+
+  problem = step_problems.find_problem(method)
+  cfg = step_problems.problem_config(problem, overrides)
+  return step_bench.bench_problem(problem, cfg, steps=steps, rounds=rounds, torch=torch)
+
+
 def bench_rendering() -> dict[str, float]:
   """How many words of each style one core renders in a second."""
   from mdm.data.rendering import recipe

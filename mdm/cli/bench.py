@@ -28,12 +28,14 @@ def add_commands(add: Any) -> None:
     "config",
     nargs="?",
     metavar="CONFIG|MODEL",
-    help="config for step; run or model for reader (default: reader); any for the rest",
+    help="config or a method's name for step; run or model for reader (default: "
+    "reader); any for the rest",
   )
   bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
   bench.add_argument(
     "--steps",
-    help="step: steps per round (30); reader, sampler: denoising passes (1,2,3,5; 64)",
+    help="step: steps per round (30; of a method 1); reader, sampler: denoising passes "
+    "(1,2,3,5; 64)",
   )
   bench.add_argument(
     "--rounds", type=int, help="rounds of timing (7; reader: 5) or draws (times: 64)"
@@ -41,6 +43,8 @@ def add_commands(add: Any) -> None:
   bench.add_argument(
     "--batch", type=int, help="images read (64), texts written (8), rows of a loss (64)"
   )
+  bench.add_argument("--torch", metavar="PYTHON", help="an interpreter with PyTorch")
+  bench.add_argument("--vs", choices=("torch",), help="step of a method: beside what")
   bench.add_argument("--peers", help='reader, attention: others; "" for none')
   _add_reader_options(bench.add_argument_group("bench reader"))
   _add_attention_options(bench.add_argument_group("bench attention"))
@@ -84,7 +88,6 @@ def _add_attention_options(attention: Any) -> None:
     "--decode", action="store_true", help="one new token before N - 1 in a cache"
   )
   attention.add_argument("--dtype", help="(float32 on a CPU, else bfloat16)")
-  attention.add_argument("--torch", metavar="PYTHON", help="one that has PyTorch")
   attention.add_argument(
     "--aot", metavar="CHIP", help="compile for v5e, v5p, v6e or h200; runs nothing"
   )
@@ -99,9 +102,16 @@ def bench_command(args: argparse.Namespace) -> None:
 def bench_numbers_command(args: argparse.Namespace) -> None:
   """`mdm bench step` and `mdm bench rendering`."""
   from mdm import api
+  from mdm.evaluation.step_problems import MODULES
 
   if args.what == "step" and not args.config:
-    raise ValueError("mdm bench step needs a config; give its path.")
+    raise ValueError(
+      "mdm bench step needs a config's path, or a method's name "
+      f"({', '.join(MODULES)})."
+    )
+  if args.config in MODULES:
+    bench_problem_command(args)
+    return
   numbers = (
     api.bench_step(args.config, args.set, steps=_counts(args)[0], rounds=_rounds(args))
     if args.what == "step"
@@ -109,6 +119,27 @@ def bench_numbers_command(args: argparse.Namespace) -> None:
   )
   print_numbers(numbers)
   write_result(args, numbers)
+
+
+def bench_problem_command(args: argparse.Namespace) -> None:
+  """`mdm bench step METHOD`."""
+  from mdm import api
+  from mdm.evaluation.torch_process import torch_python
+
+  torch = torch_python(args.torch) if args.vs or args.torch else None
+  if args.vs and torch is None:
+    raise ValueError("--vs torch finds no PyTorch here; give --torch PYTHON.")
+  report = api.bench_problem(
+    args.config,
+    args.set,
+    steps=1 if args.steps is None else _counts(args)[0],
+    rounds=_rounds(args),
+    torch=torch,
+  )
+  print(f"{args.config} on {report['hardware']}")
+  print("\n".join(report["notes"]))
+  print_numbers(report["numbers"])
+  write_result(args, report)
 
 
 def bench_attention_command(args: argparse.Namespace) -> None:

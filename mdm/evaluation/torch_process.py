@@ -1,7 +1,7 @@
 """PyTorch in a process of its own, beside us in the same rounds.
 
 The process may belong to another interpreter, so that nothing here depends on PyTorch;
-what it runs is `attention_torch.py`.
+what it runs is `attention_torch.py`, or another file that answers as that does.
 """
 
 import functools
@@ -36,12 +36,22 @@ SCRIPT = Path(__file__).with_name("attention_torch.py")
 class TorchProcess:
   """PyTorch in a process, which attends when told to.
 
+  Args:
+    python: the interpreter.
+    script: what it runs; None for `SCRIPT`.
+    needs: modules that it must have.
+
   Raises:
-    ValueError: the interpreter cannot be run, or has no PyTorch and numpy.
+    ValueError: the interpreter cannot be run, or lacks a module.
   """
 
-  def __init__(self, python: str | Path) -> None:
-    check = [str(python), "-c", "import torch, numpy"]
+  def __init__(
+    self,
+    python: str | Path,
+    script: Path | None = None,
+    needs: Sequence[str] = ("torch", "numpy"),
+  ) -> None:
+    check = [str(python), "-c", f"import {', '.join(needs)}"]
     try:
       found = subprocess.run(check, capture_output=True, text=True, check=False)
     except OSError as error:
@@ -49,12 +59,12 @@ class TorchProcess:
     if found.returncode:
       reason = found.stderr.strip().splitlines()[-1:] or ["it failed"]
       raise ValueError(
-        f"--torch {python} has no PyTorch to measure ({reason[0]}); install torch and "
-        "numpy there."
+        f"--torch {python} has no PyTorch to measure ({reason[0]}); install "
+        f"{' and '.join(needs)} there."
       )
     self.folder = tempfile.TemporaryDirectory()
     self.process = subprocess.Popen(
-      [str(python), "-c", SCRIPT.read_text()],
+      [str(python), "-c", (script or SCRIPT).read_text()],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
@@ -117,7 +127,7 @@ class TorchProcess:
     with Path(path).open("wb") as file:
       np.savez(file, allow_pickle=False, **arrays)
     kinds = ["forward"] if case.is_step else ["forward", "both"]
-    threads = _threads()
+    threads = count_threads()
     asked = {"names": wanted, "kinds": kinds, "threads": threads}
     told = self.ask(load=path, dtype=dtype, **asked)
     on = f"PyTorch {told['version']} on {told['device']}"
@@ -131,7 +141,7 @@ class TorchProcess:
 
   def rates(self, dtype: str) -> dict[str, float]:
     """What its products and exponentials reach; see `attention_rates.py`."""
-    found = self.ask(rates=dtype, threads=_threads())
+    found = self.ask(rates=dtype, threads=count_threads())
     return {name: float(rate) for name, rate in found.items()}
 
   def _entrant(
@@ -157,7 +167,7 @@ class TorchProcess:
     )
 
 
-def _threads() -> int:
+def count_threads() -> int:
   """As many as JAX has on a CPU; 0 leaves it to PyTorch."""
   return count_cores() if jax.default_backend() == "cpu" else 0
 

@@ -1,0 +1,253 @@
+"""A training step of a reference problem, beside PyTorch's in the same rounds.
+
+Rounds go through everything in turn, ours and theirs of one kind next to each other, so
+that a machine whose speed drifts slows both; ratios are taken within a round, and their
+median is reported. On one batch that lies on the device are timed
+
+  step     the loss, its gradient and the optimiser's update, as in the loop;
+  both     the loss and its gradient;
+  forward  the loss alone, in training mode;
+
+and the parts of the problem, forward and backward: `over_share` is a part's time over
+the whole's, divided by the share of the input that it is given.
+"""
+
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from mdm.evaluation.attention_entrants import describe_program
+from mdm.evaluation.step_problems import Part, StepProblem
+from mdm.evaluation.torch_process import TorchProcess, count_threads
+from mdm.training import loop, sharding
+from mdm.training.build import compute_dtype
+from mdm.training.clock import Clock
+from mdm.training.feed import Feed
+from mdm.training.hardware import describe_hardware
+from mdm.training.keys import stream_keys
+from mdm.training.place import place_in_training
+from mdm.training.state import State
+from mdm.training.step import objective
+
+SCRIPT = Path(__file__).with_name("step_torch.py")
+NEEDS = ("torch", "numpy", "transformers")
+PEER_KINDS = {
+  "step": "step",
+  "step_fused": "step",
+  "both": "both",
+  "forward": "forward",
+}
+
+Measure = Callable[[], float]
+Times = dict[str, list[float]]
+
+
+def bench_problem(
+  problem: StepProblem,
+  cfg: ml_collections.ConfigDict,
+  *,
+  steps: int,
+  rounds: int,
+  torch: str | None = None,
+) -> dict[str, Any]:
+  """Numbers of a problem's step, and all the times they are taken from.
+
+  Args:
+    problem: what is measured.
+    cfg: its config.
+    steps: passes of each kind in a round.
+    rounds: rounds, after one to warm up.
+    torch: an interpreter that has PyTorch and what the peer needs; None for no peer.
+
+  Raises:
+    ValueError: a wrong setting, or an interpreter that cannot run the peer.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    run = prepare(problem, cfg, folder)
+    run.checkpoints.close()
+    parts = problem.parts(run.method, cfg)
+    notes, numbers = [], {}
+    if torch is None:
+      with jax.set_mesh(run.mesh):
+        measures, found = open_ours(run, parts, steps)
+        times = time_rounds(measures, rounds)
+    else:
+      settings = problem.describe(run.method, cfg)
+      with jax.set_mesh(run.mesh), TorchProcess(torch, SCRIPT, NEEDS) as process:
+        theirs, told = open_torch(process, problem, cfg, settings, steps)
+        measures, found = open_ours(run, parts, steps)
+        times = time_rounds(interleave(measures, theirs), rounds)
+        told |= process.ask(memory=True)
+      numbers = {f"torch/{k}": told[k] for k in ("parameters", "peak_mib")}
+      notes.append(
+        f"PyTorch {told['version']} on {told['device']}, {count_threads()} threads, "
+        "AdamW as it comes and fused"
+      )
+  numbers = found | numbers | summarise(times, parts, int(cfg.train.batch))
+  rest = {"config": cfg.to_dict(), "hardware": describe_hardware(), "notes": notes}
+  return {"numbers": numbers, "times": times, **rest}
+
+
+def prepare(
+  problem: StepProblem, cfg: ml_collections.ConfigDict, folder: str | Path
+) -> loop.Run:
+  """A run of the config, fed with the same noise again and again."""
+  batch = problem.draw_batch(cfg)
+
+  def batches(start: int) -> Iterator[dict[str, np.ndarray]]:
+    """The batch, without end."""
+    del start
+    while True:
+      yield batch
+
+  feed = Feed(batches, epoch=1)
+  return loop.prepare_run(cfg, folder, feed=feed, evaluators={}, clock=Clock())
+
+
+def open_ours(
+  run: loop.Run, parts: Sequence[Part], steps: int
+) -> tuple[dict[str, Measure], dict[str, float]]:
+  """What times one call of each kind and part, and numbers of the compiled step."""
+  state = run.make_state()
+  batch = sharding.put_batch(run.mesh, next(run.feed.batches(0)))
+  losses = functools.partial(loss_of, run, batch)
+  began = time.perf_counter()
+  jitted: Any = run.step
+  step = jitted.lower(state, batch).compile()
+  numbers = {
+    "step/compile_s": time.perf_counter() - began,
+    "step/memory_mib": describe_program(step)["memory_mib"],
+    "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
+  }
+  held = [state]
+
+  def take(state: State) -> State:
+    """A step, whose state becomes the next one's."""
+    held[0], _ = step(state, batch)
+    return held[0]
+
+  def differentiated(part: Part) -> Callable[[State], Any]:
+    """A part forward and backward."""
+    gradient = jax.jit(jax.grad(lambda params: part.value(params, batch)))
+    return lambda state: gradient(state.params)
+
+  runs: dict[str, Callable[[State], Any]] = {
+    "step": take,
+    "both": jax.jit(lambda state: jax.value_and_grad(losses)(state.params, state)),
+    "forward": jax.jit(lambda state: losses(state.params, state)),
+  }
+  runs |= {part.name: differentiated(part) for part in parts}
+
+  def measure(name: str) -> float:
+    """Mean seconds of a call."""
+    began = time.perf_counter()
+    for _ in range(steps):
+      result = runs[name](held[0])
+    jax.block_until_ready(result)
+    return (time.perf_counter() - began) / steps
+
+  return {name: functools.partial(measure, name) for name in runs}, numbers
+
+
+def loss_of(
+  run: loop.Run, batch: Mapping[str, jax.Array], params: Any, state: State
+) -> jax.Array:
+  """The objective of one batch, as the step computes it before its gradient."""
+  rows = next(iter(batch.values())).shape[0]
+  place = place_in_training(
+    state.step, rows, steps=run.plan.steps, epoch=run.feed.epoch
+  )
+  means, _ = run.method.apply(
+    {"params": params, **state.collections},
+    {**batch, **place},
+    train=True,
+    rngs=stream_keys(run.cfg.seed, state.step),
+    mutable=list(state.collections),
+  )
+  return objective(means, {})
+
+
+def open_torch(
+  process: TorchProcess,
+  problem: StepProblem,
+  cfg: ml_collections.ConfigDict,
+  settings: Mapping[str, Any],
+  steps: int,
+) -> tuple[dict[str, Measure], dict[str, Any]]:
+  """What times PyTorch's calls, and what it says of itself."""
+  rule = cfg.optimizer
+  told = process.ask(
+    open=str(SCRIPT.with_name(problem.peer)),
+    settings=dict(settings),
+    batch=int(cfg.train.batch),
+    optimizer={
+      "lr": rule.learning_rate,
+      "betas": (rule.b1, rule.b2),
+      "eps": rule.eps,
+      "weight_decay": rule.weight_decay,
+    },
+    seed=int(cfg.seed),
+    dtype=compute_dtype(cfg.dtype).name,
+    threads=count_threads(),
+  )
+
+  def measure(kind: str) -> float:
+    """Mean seconds of a call."""
+    return float(process.ask(time=kind, steps=steps)["seconds"])
+
+  return {kind: functools.partial(measure, kind) for kind in PEER_KINDS}, told
+
+
+def interleave(
+  ours: Mapping[str, Measure], theirs: Mapping[str, Measure]
+) -> dict[str, Measure]:
+  """Ours in their order, each followed by theirs of its kind, as `torch/KIND`."""
+  mixed: dict[str, Measure] = {}
+  for name, measure in ours.items():
+    mixed[name] = measure
+    mixed |= {
+      f"torch/{kind}": theirs[kind] for kind, mine in PEER_KINDS.items() if mine == name
+    }
+  return mixed
+
+
+def time_rounds(measures: Mapping[str, Measure], rounds: int) -> Times:
+  """Seconds of each in every round, after one that warms up (and compiles)."""
+  times: Times = {name: [] for name in measures}
+  for number in range(rounds + 1):
+    for name, measure in measures.items():
+      spent = measure()
+      if number:
+        times[name].append(spent)
+  return times
+
+
+def summarise(times: Times, parts: Sequence[Part], batch: int) -> dict[str, float]:
+  """Medians and minima over rounds, and medians of ratios within rounds."""
+  numbers: dict[str, float] = {}
+
+  def ratio(above: str, below: str) -> float:
+    """Median over rounds."""
+    pairs = zip(times[above], times[below], strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+  for name, spent in times.items():
+    numbers[f"{name}_s"] = statistics.median(spent)
+    numbers[f"{name}_min_s"] = min(spent)
+    if name in ("step", "torch/step", "torch/step_fused"):
+      numbers[f"{name}_examples_per_s"] = batch / statistics.median(spent)
+  for kind, ours in PEER_KINDS.items():
+    if f"torch/{kind}" in times:
+      numbers[f"torch/{kind}_over_ours"] = ratio(f"torch/{kind}", ours)
+  for part in parts:
+    whole = ratio(part.name, parts[0].name)
+    numbers[f"{part.name}_over_share"] = whole / (part.share / parts[0].share)
+  return numbers
