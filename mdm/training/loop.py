@@ -162,7 +162,7 @@ def prepare_run(
     ),
   )
   if origin and not has_checkpoints(workdir):
-    origin.check(abstract.params)
+    origin.check(abstract)
   folder = claim_workdir(cfg, workdir, feed.files)
   return Run(
     cfg=cfg, workdir=folder, plan=plan, train=train_cfg, feed=feed, method=method,

@@ -84,16 +84,40 @@ def init_state(
   )
 
 
-def set_parameters(state: State, arrays: Mapping[str, np.ndarray]) -> State:
+def set_parameters(
+  state: State,
+  arrays: Mapping[str, np.ndarray],
+  others: Mapping[str, np.ndarray] | None = None,
+) -> State:
   """A fresh state with some parameters replaced, laid out as it was.
 
   Args:
     state: before its first step: averages and teacher become the parameters again.
     arrays: new values by path ("encoder/stem/kernel").
+    others: those of other collections ("batch_stats/encoder/norm/mean").
   """
 
+  def begin(state: State, params: PyTree, others: PyTree) -> State:
+    """Copies the parameters to all that starts equal to them."""
+    copy = jax.tree.map(jnp.copy, params)
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    collections = dict(jax.tree.map(jnp.copy, others))
+    if TEACHER in collections:
+      teacher = restrict(params, collections[TEACHER])
+      collections[TEACHER] = jax.tree.map(jnp.copy, teacher)
+    return dataclasses.replace(state, params=copy, ema=ema, collections=collections)
+
+  params = _place(state.params, arrays)
+  collections = _place(state.collections, others or {})
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+  return jax.jit(begin, out_shardings=shardings)(state, params, collections)
+
+
+def _place(tree: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
+  """The tree with some leaves replaced by their paths, each on its devices."""
+
   def place(path: Any, leaf: jax.Array) -> jax.Array:
-    """One parameter on its devices."""
+    """One leaf."""
     name = jax.tree_util.keystr(path, simple=True, separator="/")
     if name not in arrays:
       return leaf
@@ -102,19 +126,7 @@ def set_parameters(state: State, arrays: Mapping[str, np.ndarray]) -> State:
       value.shape, leaf.sharding, lambda part: value[part]
     )
 
-  def begin(state: State, params: PyTree) -> State:
-    """Copies the parameters to all that starts equal to them."""
-    copy = jax.tree.map(jnp.copy, params)
-    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
-    collections = dict(state.collections)
-    if TEACHER in collections:
-      teacher = restrict(params, collections[TEACHER])
-      collections[TEACHER] = jax.tree.map(jnp.copy, teacher)
-    return dataclasses.replace(state, params=copy, ema=ema, collections=collections)
-
-  placed = jax.tree_util.tree_map_with_path(place, state.params)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-  return jax.jit(begin, out_shardings=shardings)(state, placed)
+  return jax.tree_util.tree_map_with_path(place, tree)
 
 
 def restrict(tree: PyTree, like: PyTree) -> PyTree:

@@ -12,9 +12,11 @@ from toys import masked, rig
 from mdm.interop import safetensors
 from mdm.training import loop, sharding
 from mdm.training.checkpoint import open_checkpoints
-from mdm.training.origin import fingerprint, read_origin, read_parameters
+from mdm.training.origin import fingerprint, read_origin, read_variables
 from mdm.training.settings import Sharding
 from mdm.training.state import leaf_paths, set_parameters
+
+NORMED = {"name": "toys.masked.Mixer", "norm": "batch"}
 
 
 class Stacked(nn.Module):
@@ -168,12 +170,12 @@ def test_a_missing_source_is_told_before_the_folder_is_taken(tmp_path):
 
 def test_exported_weights_of_another_step_are_refused(exported):
   with pytest.raises(ValueError, match=r"is of step 20 alone; leave out init\.step"):
-    read_parameters(exported, 5)
+    read_variables(exported, 5)
 
 
 def test_an_earlier_checkpoint_may_be_named(whole):
-  early, step = read_parameters(whole, 5)
-  late, _ = read_parameters(whole, None)
+  early, step = read_variables(whole, 5)
+  late, _ = read_variables(whole, None)
   assert step == 5
   assert set(rig.differing(early, late)) == set(early)
 
@@ -190,6 +192,77 @@ def test_a_resumed_run_ends_bit_for_bit_the_same_without_its_source(whole, tmp_p
   shutil.rmtree(source)
   again = loop.train(cfg, cut, feed=feed)
   assert rig.differing(rig.leaves(ended.state), rig.leaves(again.state)) == []
+
+
+@pytest.fixture(scope="module")
+def normed(tmp_path_factory):
+  """A folder and the last state of a network with a norm of running means."""
+  cfg = config_from("", model=NORMED)
+  cfg.init = {}
+  cfg.train.update(steps=3, eval_every=0)
+  folder = tmp_path_factory.mktemp("normed") / "run"
+  return folder, loop.train(cfg.lock(), folder, feed=masked.make_feed(16)).state
+
+
+def test_running_means_come_with_the_parameters_and_from_weights_alike(
+  normed, tmp_path
+):
+  folder, wanted = normed
+  weights = tmp_path / "weights"
+  weights.mkdir()
+  shutil.copy(folder / "config.json", weights)
+  safetensors.save_variables(wanted.variables(), weights / "model.safetensors")
+  for name, source in {"run": folder, "weights": weights}.items():
+    run, state = first_state(tmp_path / f"to_{name}", config_from(source, model=NORMED))
+    found = rig.leaves(state.variables())
+    assert rig.differing(found, rig.leaves(wanted.variables())) == []
+    fresh = rig.leaves(run.make_state().collections)
+    assert rig.differing(fresh, rig.leaves(state.collections)) == sorted(fresh)
+    note = json.loads((run.workdir / "init.json").read_text())
+    assert note["others"] == 64 and note["fingerprint"] != fingerprint(
+      rig.leaves(state.params)
+    )
+
+
+def test_running_means_outside_of_the_prefixes_begin_anew(normed, tmp_path):
+  for settings in (
+    {"parts": {"network/block_0": "network/block_0"}},
+    {"except": ["batch_stats/*"]},
+    {"except": ["network/norm/*"]},
+  ):
+    cfg = config_from(normed[0], model=NORMED, **settings)
+    run, state = first_state(tmp_path / str(settings)[2:8], cfg)
+    fresh = rig.leaves(run.make_state().collections)
+    assert rig.differing(fresh, rig.leaves(state.collections)) == []
+    shutil.rmtree(run.workdir)
+
+
+def test_running_means_that_one_side_lacks_are_told(normed, whole, tmp_path):
+  lost = r"missing \(2\): batch_stats/network/norm/mean, batch_stats/network/norm/var;"
+  with pytest.raises(ValueError, match=lost):
+    first_state(tmp_path / "run", config_from(whole, model=NORMED))
+  spare = r"unexpected \(2\): batch_stats/network/norm/mean, "
+  with pytest.raises(ValueError, match=spare):
+    first_state(tmp_path / "run", config_from(normed[0]))
+
+
+def test_a_teacher_there_is_not_read_and_one_here_starts_equal(whole, tmp_path):
+  taught_cfg = config_from(whole)
+  taught_cfg.method = {"name": "toys.taught.Taught"}
+  taught_cfg.train.update(steps=3, eval_every=0)
+  feed = masked.make_feed(16)
+  source = loop.train(taught_cfg.lock(), tmp_path / "taught", feed=feed).state
+  _, plain = first_state(tmp_path / "plain", config_from(tmp_path / "taught"))
+  assert plain.collections == {}
+  cfg = config_from(tmp_path / "taught")
+  cfg.method = {"name": "toys.taught.Taught"}
+  _, state = first_state(tmp_path / "again", cfg)
+  teacher, params = (
+    rig.leaves(x) for x in (state.collections["teacher"], state.params)
+  )
+  assert rig.differing(teacher, {n: params[n] for n in teacher}) == []
+  assert rig.differing(params, rig.leaves(source.ema)) == []
+  assert rig.differing(teacher, rig.leaves(source.collections["teacher"])) != []
 
 
 def test_what_is_read_lies_where_fresh_parameters_lie(averaged):
