@@ -41,6 +41,20 @@ def test_kernels_get_chunks_near_three_quarters_of_the_width(width, chunk):
   assert choose_chunk(10**6, width, "gpu") == chunk
 
 
+@pytest.mark.parametrize("backend", ["gpu", "tpu"])
+def test_kernels_skip_the_future_so_that_half_of_it_counts(backend):
+  # n / 2 > 1.5 (w + C / 2) from 4,609 tokens on; 4,096 are more than 1.5 (w + C).
+  assert choose_chunk(4_096, 1_024, backend) is None
+  assert choose_chunk(5_120, 1_024, backend) == 1_024
+
+
+def test_queries_after_many_keys_are_compared_with_reading_all_of_these():
+  assert choose_chunk(256, 256, "xla") is None
+  assert choose_chunk(256, 256, "xla", num_keys=512) == 64
+  assert choose_chunk(256, 1_024, "gpu", num_keys=8_192) is None  # one chunk of padding
+  assert choose_chunk(1_024, 1_024, "gpu", num_keys=8_192) == 1_024
+
+
 def test_a_single_query_is_not_cut():
   assert choose_chunk(1, 16, "xla", num_keys=512) is None
 

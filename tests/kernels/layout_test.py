@@ -58,6 +58,14 @@ def test_tiles_have_carried_keys_by_when_they_leave_and_then_their_own():
   np.testing.assert_array_equal(tiles.start[:, W:], tiles.position[:, :: H // G])
 
 
+def test_fewer_queries_than_keys_are_the_last_ones_unless_it_is_said_where():
+  arrays = (QUERY[:, :3], *ARRAYS[1:])
+  last = layout.whole_tiles(*arrays, INTERVALS, None).position
+  np.testing.assert_array_equal(last[5], np.repeat([N - 3, N - 2, N - 1], H // G))
+  told = layout.whole_tiles(*arrays, INTERVALS, jnp.array([4, 9, 30])).position
+  np.testing.assert_array_equal(told[5], np.repeat([4, 9, 30], H // G))
+
+
 def test_rows_of_a_group_lie_side_by_side_and_go_back():
   tiles = layout.whole_tiles(*ARRAYS, INTERVALS, None)
   np.testing.assert_array_equal(tiles.query[3, 2 * 7 + 1], QUERY[1, 7, 3])

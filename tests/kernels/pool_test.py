@@ -57,6 +57,31 @@ def test_results_do_not_depend_on_how_many_chunks_go_at_once(
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.parametrize(("is_deterministic", "loops"), [(False, 1), (True, 2)])
+def test_sums_in_a_fixed_order_add_one_chunk_at_a_time(is_deterministic, loops):
+  arrays = make_arrays(7 * C)
+  end = jnp.minimum(jnp.arange(7 * C) + W, 7 * C)[None, None]
+  run = functools.partial(attend, end=end, is_deterministic=is_deterministic)
+  # Slots take a loop over chunks; gradients a second one, or a single step.
+  assert str(jax.make_jaxpr(run)(*arrays)).count("length=7") == loops
+
+
+def test_a_dead_slot_reads_no_key_of_the_next_head():
+  """Fewer keys than slots are carried: what fills up lies where another head begins."""
+  keys = jax.random.split(jax.random.key(1), 4)
+  shapes = ((1, 2 * C, 2, D), (1, 2 * C, 2, D), (1, 2 * C, 2, D), (1, 2, 2 * C))
+  arrays = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
+  position = jnp.arange(2 * C)
+  end = jnp.stack([position + 1, jnp.full(2 * C, 2 * C)])  # itself alone; all, up to W
+  end = jnp.where((position < W) | (end < 2 * C), end, position)[None]  # 1 2 n
+  found, expected = (
+    jax.jit(functools.partial(attend, end=end, backend=backend))(*arrays)
+    for backend in ("xla", "reference")
+  )
+  for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-5)
+
+
 def test_no_array_of_the_program_has_the_square_of_the_length():
   n = 1024
   program = lower(n).compile().as_text()
