@@ -84,7 +84,8 @@ class Linear(nn.Module):
     kernel = self.param("kernel", named(init, *self.axes), inputs + features)
     if part is not None:
       kernel = kernel[(slice(None),) * self.contract + (part,)]
-    y = contract_axes(x.astype(self.dtype), kernel.astype(self.dtype), self.contract)
+    x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
+    y = contract_axes(x, kernel, self.contract)
     if not self.use_bias:
       return y
     zeros = named(nn.initializers.zeros, *self.axes[self.contract :])
