@@ -4,6 +4,7 @@ from mdm.api.attending import bench_attention, compile_attention
 from mdm.api.benching import bench_reader
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
+from mdm.api.layouts import import_weights
 from mdm.api.model import ImageLike, Model, Reading, load
 from mdm.api.plotting import plot, plot_masks, sample_images
 from mdm.api.reading import predict
@@ -41,6 +42,7 @@ __all__ = [
   "compile_attention",
   "evaluate",
   "export",
+  "import_weights",
   "list_data",
   "load",
   "plot",

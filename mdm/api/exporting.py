@@ -12,7 +12,17 @@ import ml_collections
 import mdm
 from mdm import pretrained
 from mdm.api.cards import make_card, read_results
-from mdm.api.weights import CHARSET, find_model, is_exported, load_config
+from mdm.api.layouts import export_layout
+from mdm.api.weights import (
+  CARD,
+  CHARSET,
+  check_target,
+  find_model,
+  image_shape,
+  is_exported,
+  load_config,
+)
+from mdm.data.datasets import read_settings
 from mdm.evaluation import tokenizers
 from mdm.interop import safetensors
 from mdm.masks.choices import check_choice
@@ -20,7 +30,6 @@ from mdm.training import config
 from mdm.training.checkpoint import open_checkpoints
 
 DTYPES = ("float32", "bfloat16")
-CARD = "README.md"
 LOCAL_KEYS = ("folder", "labels")
 RECIPE_KEYS = ("fonts_dir", "photos_dir")
 
@@ -34,17 +43,19 @@ def export(
   metrics: Sequence[str | Path] = (),
   notes: Sequence[str] = (),
   force: bool = False,
+  layout: str | None = None,
 ) -> dict[str, Any]:
   """Writes `model.safetensors`, `config.json` and the card `README.md` into a folder.
 
   Args:
-    run: the run's folder.
+    run: the run's folder; with a layout also a folder of weights.
     folder: where to write; made if need be.
     dtype: of the parameters, "float32" or "bfloat16"; running statistics stay float32.
     step: which checkpoint; None for the newest.
     metrics: files that `mdm bench reader --json FILE` wrote, for the card.
     notes: sentences on the training, for the card.
     force: whether files that are there are replaced.
+    layout: "mae" or "doge" for the published files of such models, without a card.
 
   Returns:
     The folder, the step, the number of parameters and the size in bytes.
@@ -53,10 +64,17 @@ def export(
     ValueError: no such run or checkpoint, an unknown dtype, a metrics file that is
       none, or a folder that holds something while `force` is False.
   """
+  check_choice("dtype", dtype, DTYPES)
+  if layout is not None:
+    if metrics or notes:
+      raise ValueError(
+        "a published layout has no card; leave out --metrics and --note."
+      )
+    return export_layout(run, folder, layout, dtype=dtype, step=step, force=force)
   source, folder = find_model(run), Path(folder)
-  _check_request(source, folder, dtype, force)
+  _check_request(source, folder, force)
   results = [read_results(path) for path in metrics]
-  cfg = load_config(source)
+  cfg = _with_shape(load_config(source))
   checkpoints = open_checkpoints(source, reads_only=True)
   try:
     variables, step = checkpoints.restore_variables(step)
@@ -77,6 +95,19 @@ def export(
   card = make_card(folder.resolve().name, source, record, weights, results, notes)
   (folder / CARD).write_text(card.to_markdown())
   return {"folder": str(folder), "step": step, "parameters": count, "bytes": size}
+
+
+def _with_shape(cfg: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """The config with the shape of images in it, so that weights need no data set."""
+  settings = read_settings(cfg.data.to_dict())
+  given = (getattr(settings, "image_size", ()), getattr(settings, "channels", 1))
+  if None not in given:
+    return cfg
+  cfg = cfg.copy_and_resolve_references()
+  cfg.unlock()
+  rows, columns, channels = image_shape(cfg)
+  cfg.data.image_size, cfg.data.channels = (rows, columns), channels
+  return cfg.lock()
 
 
 def portable_config(
@@ -107,18 +138,11 @@ def portable_config(
   return ml_collections.ConfigDict(strip("", given), type_safe=False)
 
 
-def _check_request(source: Path, folder: Path, dtype: str, force: bool) -> None:
+def _check_request(source: Path, folder: Path, force: bool) -> None:
   """Raises ValueError for what cannot be exported, before anything is read."""
-  check_choice("dtype", dtype, DTYPES)
   if is_exported(source):
     raise ValueError(f"{source} is exported already; copy it, or name a run.")
-  if folder.is_file():
-    raise ValueError(f"{folder} is a file; name a folder to export to.")
-  if not force and folder.is_dir() and any(folder.iterdir()):
-    raise ValueError(
-      f"{folder} holds something already; name a new folder, or replace its files with "
-      "--force."
-    )
+  check_target(folder, force)
 
 
 def _count(params: Any) -> int:

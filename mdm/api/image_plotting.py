@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mdm.api.model import ImageLike, Model
+from mdm.api.weights import image_shape
 from mdm.training.build import build_section
 
 COLUMNS = 4  # images beside one another
@@ -19,7 +20,7 @@ class Shown:
   """Which images are drawn where none are given.
 
   Attributes:
-    split: whose first images.
+    split: whose images.
     seed: of what is hidden.
   """
 
@@ -38,7 +39,7 @@ def plot_reconstructions(
 
   Args:
     model: of a method that can reconstruct.
-    images: those to fill in; if empty, the first `count` of the run's held-out ones.
+    images: those to fill in; if empty, `count` of the run's held-out ones.
     out: the picture's path.
     count: how many.
     settings: fields of `Shown`.
@@ -62,18 +63,14 @@ def _batch(
 ) -> dict[str, np.ndarray]:
   """Images with numbers, given ones at the size of the run's data."""
   from mdm.data import datasets
-  from mdm.evaluation.reconstructions import first_images
+  from mdm.evaluation.reconstructions import spread_images
 
   data = model.cfg.data.to_dict()
   if not images:
-    found = first_images(datasets.load(data, split), count)
-    return {name: found[name] for name in ("image", "index")}
+    return spread_images(datasets.load(data, split), count)
   settings: Any = datasets.read_settings(data)
-  size, channels = settings.image_size, settings.channels
-  if size is None or channels is None:
-    facts = datasets.load(data, split).facts()
-    size, channels = facts["image_size"], facts["channels"]
-  pixels = [_cut(image, size, channels, settings) for image in images]
+  rows, columns, channels = image_shape(model.cfg)
+  pixels = [_cut(image, (rows, columns), channels, settings) for image in images]
   return {"image": np.stack(pixels), "index": np.arange(len(pixels), dtype=np.int32)}
 
 

@@ -30,7 +30,7 @@ def plot(
   Args:
     run: the run's folder, or the name or folder of exported weights.
     images: what is read or filled in; if empty, the first `count` of the run's test
-      split, to be filled in those of its validation split.
+      split; to be filled in, `count` spread over its validation split.
     out: the picture's path; what is written or drawn moves in a .gif file.
     count: how many test images (6), images to fill in (8), texts (1) or images to draw
       (4).

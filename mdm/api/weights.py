@@ -19,6 +19,7 @@ from mdm.training import config
 from mdm.training.state import init_variables
 
 CHARSET = "charset.txt"
+CARD = "README.md"
 
 
 def find_model(run: str | Path) -> Path:
@@ -100,11 +101,41 @@ def example_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.Array]:
   length = getattr(settings, "canvas", None) or getattr(settings, "length", None)
   sizes = {"b": 1, "n": length}
   if hasattr(settings, "image_size"):
-    rows, columns = settings.image_size
-    sizes |= {"y": rows, "x": columns, "c": getattr(settings, "channels", 1)}
+    rows, columns, channels = image_shape(cfg)
+    sizes |= {"y": rows, "x": columns, "c": channels}
+    if getattr(settings, "form", "image") == "tokens":
+      sizes["n"] = rows * columns * channels
   batch = {
     name: jnp.zeros([sizes[axis] for axis in entry.axes.split()], entry.dtype)
     for name, entry in TABLE.items()
     if all(sizes.get(axis) for axis in entry.axes.split())
   }
   return batch | {"step": jnp.zeros((), jnp.int32)}
+
+
+def image_shape(cfg: ml_collections.ConfigDict) -> tuple[int, int, int]:
+  """Rows, columns and channels of a config's images.
+
+  Raises:
+    ValueError: they are the data set's own, which is not built.
+  """
+  from mdm.data import datasets
+
+  data = cfg.data.to_dict()
+  settings: Any = datasets.read_settings(data)
+  size, channels = settings.image_size, getattr(settings, "channels", 1)
+  if size is None or channels is None:
+    described = datasets.load(data, "validation").describe()
+    size, channels = described["image_shape"][:2], described["image_shape"][2]
+  return int(size[0]), int(size[1]), int(channels)
+
+
+def check_target(folder: Path, force: bool) -> None:
+  """Raises ValueError unless weights may be written to a folder."""
+  if folder.is_file():
+    raise ValueError(f"{folder} is a file; name a folder to export to.")
+  if not force and folder.is_dir() and any(folder.iterdir()):
+    raise ValueError(
+      f"{folder} holds something already; name a new folder, or replace its files with "
+      "--force."
+    )

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mdm.cli import bench, data, plotting, reading, training, writing
+from mdm.cli import bench, data, importing, plotting, reading, training, writing
+from mdm.cli.memory import keep_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns its exit status."""
   args = make_parser().parse_args(argv)
   _set_environment()
+  if argv is None:  # a process of its own
+    keep_memory()
   args.stdout = sys.stdout
   # With `--json -` standard output is the JSON alone; what people read goes beside it.
   aside = sys.stderr if getattr(args, "json", None) == "-" else sys.stdout
@@ -76,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run)
     return command
 
-  for room in (training, reading, writing, plotting, data, bench):
+  for room in (training, importing, reading, writing, plotting, data, bench):
     room.add_commands(add)
   return parser
 

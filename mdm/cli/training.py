@@ -55,6 +55,9 @@ def add_commands(add: Any) -> None:
     help="a sentence on the training, for the card",
   )
   export.add_argument("--force", action="store_true", help="replace files there")
+  export.add_argument(
+    "--layout", metavar="NAME", help="mae or doge: as their published files"
+  )
   claim = add(
     "claim",
     claim_command,
@@ -113,6 +116,7 @@ def export_command(args: argparse.Namespace) -> None:
     metrics=args.metrics,
     notes=args.note,
     force=args.force,
+    layout=args.layout,
   )
   print_numbers(report)
   write_result(args, report)

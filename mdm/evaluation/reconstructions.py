@@ -1,6 +1,6 @@
 """A few held-out images filled in again and again while a model learns: a picture.
 
-The images are the first of a split, and which patches of them are hidden depends on the
+The images are spread over a split, and which patches of them are hidden depends on the
 seed and the image alone, so pictures of different steps and runs show the same task.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 from mdm.evaluation.base import Evaluation, Evaluator, Variables
 from mdm.evaluation.reconstruction_plots import draw_reconstructions, spread
 from mdm.evaluation.verbs import check_verb
-from mdm.evaluation.words import real_batches
 from mdm.methods.base import Method
 from mdm.methods.image.mae import Reconstruction
 from mdm.training.keys import stream_keys
@@ -29,7 +28,7 @@ class Reconstructions(Evaluation):
   """Fills in a few images, draws them, and measures the errors of these alone.
 
   Attributes:
-    split: whose first images.
+    split: whose images.
     count: how many.
     seed: of what is hidden.
   """
@@ -43,7 +42,7 @@ class Reconstructions(Evaluation):
     from mdm.data import datasets
 
     reconstruct = make_reconstructor(method, self.seed)
-    batch = first_images(datasets.load(data, self.split), self.count)
+    batch = spread_images(datasets.load(data, self.split), self.count)
 
     def evaluate(variables: Variables) -> Illustrated:
       """The numbers and the picture."""
@@ -75,18 +74,23 @@ def make_reconstructor(method: Method, seed: int = 0) -> Reconstructor:
   return reconstruct
 
 
-def first_images(dataset: Any, count: int) -> dict[str, np.ndarray]:
-  """The first images [b y x c] of a split with what else it says of them.
+def spread_images(dataset: Any, count: int) -> dict[str, np.ndarray]:
+  """`count` images [b y x c] from all over a split, and their numbers `index`.
+
+  A split that is in order of its classes shows several so.
 
   Raises:
     ValueError: `count` is below 1, or the split has no image.
   """
   if count < 1:
     raise ValueError(f"count = {count} images are none to draw; write 1 or more.")
-  rows = next(real_batches(dataset, min(count, max(len(dataset), 1)), count), None)
-  if rows is None:
+  if not len(dataset):
     raise ValueError("the split has no image to draw; choose another.")
-  return {name: x[rows["weight"] > 0] for name, x in rows.items()}
+  places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
+  numbers = np.unique(np.rint(places).astype(np.int32))
+  rows = dataset.fetch(numbers)
+  is_whole = rows.get("weight", np.ones(len(numbers))) > 0
+  return {"image": rows["image"][is_whole], "index": numbers[is_whole]}
 
 
 def measure(found: Reconstruction) -> dict[str, float]:

@@ -68,7 +68,7 @@ def read_config(
     config["method"] = {"name": "image.mae"}
   if is_classifier:
     count = arrays["head.weight"].shape[0]
-    pools = {"pool": "cls", "norm": "none"}
+    pools: dict[str, Any] = {"pool": "cls", "norm": None}
     if not encoder["has_norm"]:
       pools = {"pool": "mean", "norm": "layer"}
     config["method"] = {"name": "image.classify", "num_classes": count, **pools}

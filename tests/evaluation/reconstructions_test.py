@@ -8,7 +8,7 @@ from toys.bright import SIDE, Looker, Pictures
 
 from mdm.data import datasets
 from mdm.evaluation.image_plots import GAP, LINE
-from mdm.evaluation.reconstructions import Reconstructions, first_images, measure
+from mdm.evaluation.reconstructions import Reconstructions, measure, spread_images
 from mdm.masks.keys import example_keys
 from mdm.masks.scores import random_scores
 from mdm.methods.base import Method
@@ -56,10 +56,10 @@ def middle(picture, column, count, rows=SIDE, scale=96 // SIDE):
   return np.stack(parts)
 
 
-def test_the_first_images_of_the_split_are_drawn():
-  for count in (3, 8):
+def test_images_from_all_over_the_split_are_drawn():
+  for count, chosen in ((1, [0]), (3, [0, 2, 4]), (8, [0, 1, 2, 3, 4])):
     picture = evaluate(count=count).picture
-    wanted = Pictures("validation", count=5).images[:count]
+    wanted = Pictures("validation", count=5).images[chosen]
     np.testing.assert_array_equal(middle(picture, 0, len(wanted)), wanted)
     assert picture.shape[0] == LINE + GAP + len(wanted) * (96 + GAP)
 
@@ -91,13 +91,13 @@ def test_numbers_and_the_picture_are_of_the_variables_given():
 
 def test_rows_without_weight_are_not_drawn():
   class Damaged(Pictures):
-    """Its second image cannot be read."""
+    """Its third image cannot be read."""
 
     def fetch(self, indices):
-      return super().fetch(indices) | {"weight": np.float32(indices != 1)}
+      return super().fetch(indices) | {"weight": np.float32(indices != 2)}
 
-  found = first_images(Damaged("validation", count=5), 3)
-  assert found["index"].tolist() == [0, 2]
+  found = spread_images(Damaged("validation", count=5), 3)
+  assert found["index"].tolist() == [0, 4] and len(found["image"]) == 2
 
 
 def test_a_method_that_fills_nothing_in_is_refused_before_data_is_read():

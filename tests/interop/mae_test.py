@@ -74,7 +74,7 @@ def test_exported_again_is_the_same_bit_for_bit(file, scan):
 def test_a_classifiers_class_position_moves_into_its_token(pool):
   arrays = FILES[pool]
   config = original.config(arrays)
-  norm = {"mean": "layer", "cls": "none"}[pool]
+  norm = {"mean": "layer", "cls": None}[pool]
   settings = {"num_classes": 5, "pool": pool, "norm": norm}
   assert config["method"] == {"name": "image.classify", **settings}
   assert config["model"]["encoder"]["positions"] == "learned"

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from mdm.masks.choices import check_choice
 from mdm.masks.keys import example_keys, split_keys
-from mdm.methods.base import Method
+from mdm.methods.base import Mean, Method
 from mdm.nn.augment import IMAGENET, pad_crop, random_flip, random_resized_crop
 
 Batch = Mapping[str, jax.Array | np.ndarray]
@@ -23,6 +23,9 @@ POOLS = ("mean", "cls")
 
 class ImageMethod(Method, kw_only=True):
   """A method that sees images; the base of those in this family.
+
+  By itself, `method.name` "image.base", it is an encoder that gives features and learns
+  nothing: what reads features needs no more, as weights that come without a head.
 
   Attributes:
     encoder: images [b y x c] to tokens [b t d], as `nn.vit.Vit`.
@@ -39,6 +42,20 @@ class ImageMethod(Method, kw_only=True):
   crop_area: Sequence[float] = (0.2, 1.0)
   crop_pad: int = 0
   flip: bool = True
+
+  def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
+    """Has no losses: only parameters, and features of those.
+
+    Raises:
+      ValueError: it is to be trained.
+    """
+    if not self.is_initializing():
+      raise ValueError(
+        f"{type(self).__name__} has no loss to learn by; start another method from its "
+        "encoder by init.run, or measure its features with `mdm eval`."
+      )
+    self.encode(batch)
+    return {}
 
   def prepare(self, batch: Batch, *, train: bool) -> Float[Array, "b y x c"]:
     """Pixels as the encoder takes them: changed at random in training, normalised."""

@@ -1,0 +1,267 @@
+"""Weights in a published layout: imported as exported weights are, exported back.
+
+"mae" is a safetensors file of facebookresearch/mae: an encoder, an encoder with its
+decoder, or a fine-tuned classifier. "doge" is a folder with the `config.json` and
+`model.safetensors` of a Doge language model. What a layout has no name for is refused.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+import mdm
+from mdm import pretrained
+from mdm.api import weights
+from mdm.api.model import Model, load
+from mdm.evaluation import tokenizers
+from mdm.interop import doge, doge_config, mae, safetensors
+from mdm.interop.card import Card
+from mdm.masks.choices import check_choice
+from mdm.methods.base import Method
+from mdm.methods.image.base import ImageMethod
+from mdm.methods.image.classify import Classify
+from mdm.methods.image.mae import Mae
+from mdm.nn.vit import MaskedDecoder, Vit
+from mdm.training import build, config
+
+LAYOUTS = ("mae", "doge")
+ENCODER = ("patch", "width", "depth", "heads", "mlp_ratio", "positions", "has_norm",
+           "scan")  # fmt: skip
+DECODER = ("width", "depth", "heads", "mlp_ratio", "scan")
+LIMITS = {
+  "image.mae": "Weights do not tell whether targets were normalised: "
+  "method.norm_pixels is taken as {norm_pixels}; import with --set "
+  "method.norm_pixels=False (or True) if they were trained otherwise.",
+  "image.base": "An encoder alone: it gives features (mdm eval) and starts other "
+  "methods (init.run), and fills nothing in.",
+  "image.classify": "It knows classes by number, in the order of its training.",
+  "text.causal_lm": "It writes on from a text, and was not taught to answer.",
+}
+
+
+def import_weights(
+  source: str | Path,
+  folder: str | Path,
+  *,
+  layout: str | None = None,
+  overrides: Iterable[str] = (),
+  heads: int | None = None,
+  decoder_heads: int | None = None,
+  force: bool = False,
+) -> dict[str, Any]:
+  """Writes published weights as exported ones, for `load` and a config's `init.run`.
+
+  Args:
+    source: a safetensors file (mae), or a checkpoint's folder (doge).
+    folder: where to write; made if need be.
+    layout: one of `LAYOUTS`; None for what `source` is.
+    overrides: "section.key=value" each, as model.encoder.scan=True.
+    heads: of an encoder of mae, where its width is not a published one.
+    decoder_heads: likewise.
+    force: whether files that are there are replaced.
+
+  Returns:
+    The folder, the layout, the method and the number of parameters.
+
+  Raises:
+    ValueError: no such weights, weights of another layout, damaged or incomplete ones,
+      an unknown setting, or a folder that holds something while `force` is False.
+  """
+  source, folder = Path(source).expanduser(), Path(folder)
+  layout = ("doge" if source.is_dir() else "mae") if layout is None else layout
+  check_choice("layout", layout, LAYOUTS)
+  weights.check_target(folder, force)
+  if layout == "doge":
+    if heads is not None or decoder_heads is not None:
+      raise ValueError("a Doge's config.json tells its heads; leave out --heads.")
+    cfg, params = _read_doge(source, overrides)
+  else:
+    known = {"heads": heads, "decoder_heads": decoder_heads}
+    cfg, params = _read_mae(source, overrides, known)
+  method = build.build_method(cfg.lock())
+  variables = {"params": params}
+  wanted = weights.variable_shapes(cfg, method)
+  safetensors.check_arrays(safetensors.flatten(variables), wanted, source)
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  folder.mkdir(parents=True, exist_ok=True)
+  header = {"format": "mdm", "version": mdm.__version__, "step": "0"}
+  safetensors.save_variables(variables, folder / pretrained.WEIGHTS, header)
+  (folder / "config.json").write_text(config.to_json(cfg))
+  if layout == "doge" and (source / tokenizers.FILE).is_file():
+    shutil.copyfile(source / tokenizers.FILE, folder / tokenizers.FILE)
+  card = _make_card(folder.resolve().name, source.name, layout, cfg, count)
+  (folder / weights.CARD).write_text(card.to_markdown())
+  name = str(cfg.method.name)
+  return {
+    "folder": str(folder), "layout": layout, "method": name, "parameters": count
+  }  # fmt: skip
+
+
+def export_layout(
+  run: str | Path,
+  folder: str | Path,
+  layout: str,
+  *,
+  dtype: str = "float32",
+  step: int | None = None,
+  force: bool = False,
+) -> dict[str, Any]:
+  """Writes a run's parameters, or exported ones, in a published layout.
+
+  Args:
+    run: the run's folder, or the name or folder of exported weights.
+    folder: where `model.safetensors` (and of doge `config.json`) go.
+    layout: one of `LAYOUTS`.
+    dtype: of the parameters.
+    step: which checkpoint; None for the newest.
+    force: whether files that are there are replaced.
+
+  Raises:
+    ValueError: no such run, a model that the layout has no names for, or a folder that
+      holds something while `force` is False.
+  """
+  check_choice("layout", layout, LAYOUTS)
+  folder = Path(folder)
+  weights.check_target(folder, force)
+  model = load(run, step=step)
+  params = jax.device_get(safetensors.cast_floats(model.variables["params"], dtype))
+  path = folder / pretrained.WEIGHTS
+  if layout == "mae":
+    settings = _mae_settings(model)
+    arrays = mae.export_weights(params, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors.save_variables(arrays, path, {"format": "pt"})
+  else:
+    network = _doge_network(model)
+    length = int(model.cfg.data.get("length", 2048))
+    doge.save_checkpoint(params["network"], network, folder, length)
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  return {
+    "folder": str(folder),
+    "layout": layout,
+    "step": model.step,
+    "parameters": count,
+    "bytes": path.stat().st_size,
+  }
+
+
+def _read_mae(
+  source: Path, overrides: Iterable[str], known: Mapping[str, int | None]
+) -> tuple[ml_collections.ConfigDict, Any]:
+  """The whole config that a file stands for, and its parameters."""
+  found, params = mae.load_checkpoint(source, None, **known)
+  cfg = config.base()
+  cfg.method = found["method"] or {"name": "image.base"}
+  cfg.model = found["model"]
+  cfg.data = {"name": "images", **found["data"]}
+  changes = list(overrides)
+  for override in changes:
+    config.apply_override(cfg, override)
+  if changes:  # they may change how parameters lie
+    _, params = mae.load_checkpoint(source, cfg.to_dict())
+  return cfg, params
+
+
+def _read_doge(
+  source: Path, overrides: Iterable[str]
+) -> tuple[ml_collections.ConfigDict, Any]:
+  """The whole config that a checkpoint stands for, and its parameters."""
+  network, params = doge.load_checkpoint(source)
+  cfg = config.base()
+  cfg.method = {"name": "text.causal_lm"}
+  cfg.model = {"network": network}
+  cfg.data = {"name": "text", "tokenizer": tokenizers.FILE, "length": 2048, "eos": True}
+  changes = list(overrides)
+  for override in changes:
+    config.apply_override(cfg, override)
+  if changes:
+    arrays, _ = safetensors.read_arrays(source / doge.WEIGHTS)
+    params = doge.import_weights(arrays, cfg.model.network.to_dict(), source)
+  return cfg, {"network": params}
+
+
+def _mae_settings(model: Model) -> dict[str, Any]:
+  """What the layout mae must know of a model.
+
+  Raises:
+    ValueError: it has no name for a part of the model.
+  """
+  method: Method = model.method
+  encoder, decoder = (getattr(method, k, None) for k in ("encoder", "decoder"))
+  is_known = isinstance(method, Mae | Classify) or type(method) is ImageMethod
+  if not is_known or not isinstance(encoder, Vit) or not encoder.has_cls:
+    raise ValueError(
+      f"{type(method).__name__} with {type(encoder).__name__} has no place in the "
+      "layout mae, which holds a vision transformer with a class token, alone, with "
+      "MAE's decoder or a classifier's head; leave out --layout."
+    )
+  settings: dict[str, Any] = {
+    "method": {},
+    "model": {"encoder": _pick(encoder, ENCODER)},
+  }
+  if decoder is not None:
+    if type(decoder) is not MaskedDecoder:
+      raise ValueError(
+        f"{type(decoder).__name__} has no place in the layout mae, whose decoder is "
+        "vit.MaskedDecoder; leave out --layout."
+      )
+    settings["model"]["decoder"] = _pick(decoder, DECODER)
+  if isinstance(method, Classify):
+    if method.norm == "batch":
+      raise ValueError(
+        "method.norm = 'batch' has no place in the layout mae; leave out --layout."
+      )
+    settings["method"] = {"num_classes": method.num_classes, "norm": method.norm}
+  rows, columns, channels = weights.image_shape(model.cfg)
+  return settings | {"data": {"image_size": (rows, columns), "channels": channels}}
+
+
+def _doge_network(model: Model) -> dict[str, Any]:
+  """The network of a model as the layout doge needs it.
+
+  Raises:
+    ValueError: it is no Doge.
+  """
+  given = model.cfg.model.to_dict()
+  given = given if "name" in given else given.get("network", {})
+  mixer = given.get("mixer", {})
+  if given.get("name") != "decoder.Decoder" or mixer.get("name") != doge_config.MIXER:
+    raise ValueError(
+      f"model.network = {given.get('name')} with {mixer.get('name')} has no place in "
+      f"the layout doge, which holds decoder.Decoder with {doge_config.MIXER}; leave "
+      "out --layout."
+    )
+  network = getattr(model.method, "network")  # noqa: B009  of all that have such a model
+  return _pick(network, ("width", "depth", "mlp_ratio", "scan")) | given
+
+
+def _pick(module: Any, names: Iterable[str]) -> dict[str, Any]:
+  """Some settings of a network."""
+  return {name: getattr(module, name) for name in names}
+
+
+def _make_card(
+  name: str, source: str, layout: str, cfg: ml_collections.ConfigDict, count: int
+) -> Card:
+  """The card of imported weights."""
+  method = str(cfg.method.name)
+  usage = {
+    "image.mae": f"mdm plot {name} photo.jpg --out filled.png",
+    "text.causal_lm": f"mdm sample {name} --prompt TEXT",
+  }.get(method, f"mdm eval {name} --set data.folder=IMAGES --set eval=EVALUATIONS")
+  told = {"norm_pixels": cfg.method.get("norm_pixels", True)}
+  return Card(
+    name=name,
+    summary=f"`{method}` of mdm {mdm.__version__}, imported, not trained, by it.",
+    usage=(usage, f"mdm export {name} DIR --layout {layout}  # as it came"),
+    facts={
+      "weights": f"{count:,} parameters in float32",
+      "from": f"{source}, layout {layout}",
+    },
+    metrics={},
+    limits=[LIMITS[method].format(**told)],
+  )
