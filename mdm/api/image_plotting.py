@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -56,6 +57,66 @@ def plot_reconstructions(
   reconstruct = make_reconstructor(model.method, shown.seed)
   batch = _batch(model, images, shown.split, count)
   save_picture(out, [draw_reconstructions(reconstruct(model.variables, batch))])
+
+
+def plot_classes(
+  model: Model,
+  images: Sequence[ImageLike],
+  out: str | Path,
+  count: int,
+  settings: Mapping[str, Any],
+) -> None:
+  """Images, each above the class it is taken for and how surely.
+
+  Below a wrong one stands what it is. Classes of given images have their names where
+  the run's data set is there, else numbers.
+
+  Args:
+    model: of a method that can classify.
+    images: as `plot_reconstructions`, and so are out, count and settings.
+
+  Raises:
+    ValueError: as `plot_reconstructions`.
+  """
+  from mdm.evaluation.image_plots import check_picture, draw_captioned, save_picture
+
+  check_picture(out)
+  shown = build_section(Shown, settings, "plot")
+  batch = _batch(model, images, shown.split, count)
+  names, labels = _classes(model, shown.split, batch, knows_labels=not images)
+  ask = jax.jit(lambda v, x: model.method.apply(v, {"image": x}, method="classify"))
+  sure = np.asarray(ask(model.variables, batch["image"]))  # b m
+  captions = []
+  for row, label in zip(sure, labels, strict=True):
+    taken = int(row.argmax())
+    told = f"{_name(names, taken)} {row[taken]:.2f}"
+    if label is not None and label != taken:
+      told += f"\nit is {_name(names, label)}"
+    captions.append(told)
+  picture = draw_captioned(list(batch["image"]), captions, COLUMNS)
+  save_picture(out, [picture])
+
+
+def _classes(
+  model: Model, split: str, batch: Mapping[str, np.ndarray], *, knows_labels: bool
+) -> tuple[Sequence[str], list[int | None]]:
+  """Names of classes, none without the data set, and each image's class if known."""
+  from mdm.data import datasets
+
+  try:
+    dataset = datasets.load(model.cfg.data.to_dict(), split)
+  except ValueError:
+    if knows_labels:
+      raise
+    return (), [None] * len(batch["image"])
+  if not knows_labels:
+    return dataset.classes, [None] * len(batch["image"])
+  return dataset.classes, dataset.fetch(batch["index"])["label"].tolist()
+
+
+def _name(names: Sequence[str], label: int) -> str:
+  """The name of a class, or its number."""
+  return names[label] if names else f"class {label}"
 
 
 def _batch(

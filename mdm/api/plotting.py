@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mdm.api.image_plotting import plot_reconstructions
+from mdm.api.image_plotting import plot_classes, plot_reconstructions
 from mdm.api.images import ImageSample
 from mdm.api.model import ImageLike, Model, load
 from mdm.api.reading import read_named
 from mdm.api.writing import Sample
 from mdm.evaluation.verbs import has_verb
+from mdm.methods.image.base import ImageMethod
 from mdm.training.build import build_section
 from mdm.training.config import unknown_key
 
@@ -25,17 +26,17 @@ def plot(
   count: int | None = None,
   **settings: Any,
 ) -> None:
-  """Draws how images are read, filled in or appear, or how texts are written.
+  """Draws how images are read, named, filled in or appear, or texts are written.
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
-    images: what is read or filled in; if empty, the first `count` of the run's test
-      split; to be filled in, `count` spread over its validation split.
+    images: what is read, filled in or named; if empty, for readers the first `count`
+      of the run's test split, else `count` spread over its validation split.
     out: the picture's path; what is written or drawn moves in a .gif file.
-    count: how many test images (6), images to fill in (8), texts (1) or images to draw
-      (4).
+    count: how many test images (6), images to fill in (8) or name (12), texts (1) or
+      images to draw (4).
     **settings: as for `Model.predict`, `Model.sample_images`, or `Model.sample` with
-      `prompt` or `template`; seed and split of images to be filled in.
+      `prompt` or `template`; seed and split of images to fill in or name.
 
   Raises:
     ValueError: a setting of the other kind of model; a file that cannot be written.
@@ -47,6 +48,14 @@ def plot(
   if has_verb(model.method, "reconstruct"):
     plot_reconstructions(model, images, out, 8 if count is None else count, settings)
     return
+  if has_verb(model.method, "classify"):
+    plot_classes(model, images, out, 12 if count is None else count, settings)
+    return
+  if isinstance(model.method, ImageMethod):
+    raise ValueError(
+      f"{type(model.method).__name__} neither fills in nor names images, so there is "
+      "nothing to draw; measure its features with `mdm eval`."
+    )
   if images:
     raise ValueError(f"{run} writes and reads no images; leave them out.")
   if model.draws_images:

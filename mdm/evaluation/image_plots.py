@@ -4,6 +4,7 @@ A value that is hidden is drawn as middle grey, each channel by itself. A pixel 
 image becomes a square of whole pixels, so that nothing is smoothed.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def draw_table(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Image
 def draw_captioned(
   images: Sequence[Pixels], captions: Sequence[str], columns: int
 ) -> Image.Image:
-  """Images side by side, row by row, each above its caption.
+  """Images side by side, row by row, each above the lines of its caption.
 
   Raises:
     ValueError: as `draw_grid`.
@@ -80,8 +81,11 @@ def draw_captioned(
   panels = []
   for first in range(0, max(len(images), 1), columns):
     grid = draw_grid(images[first : first + columns], columns)
-    words = [*captions[first : first + columns], *[""] * columns][:columns]
-    panels += [grid, _draw_words(words, grid.width)]
+    lines = [text.split("\n") for text in captions[first : first + columns]]
+    lines += [[]] * (columns - len(lines))
+    panels.append(grid)
+    for words in itertools.zip_longest(*lines, fillvalue=""):
+      panels.append(_draw_words(words, grid.width))
   return stack_panels(panels)
 
 

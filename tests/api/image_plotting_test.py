@@ -1,12 +1,20 @@
-"""`mdm plot` of a masked autoencoder, and the pictures of its training."""
+"""`mdm plot` of methods on images, and the pictures of their training."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import mdm
 from mdm import api, cli
+from mdm.api import image_plotting, plotting
+from mdm.data import datasets
+from mdm.evaluation import image_plots
 from mdm.evaluation.image_plots import GAP, LINE
+from mdm.methods.image.base import ImageMethod
+from mdm.methods.image.classify import Classify
 from mdm.training.writers import read_rows
 
 
@@ -91,3 +99,66 @@ def test_the_run_is_evaluated_without_pictures(tiny_mae):
   numbers = api.evaluate(tiny_mae)
   assert numbers["filled/error"] > 0
   assert mdm.load(tiny_mae).step == 4
+
+
+@pytest.fixture
+def named(tiny_mae, monkeypatch):
+  """A classifier that is surer of the second class the redder an image is."""
+  model = mdm.load(tiny_mae)
+  drawn = {}
+
+  class Reddish(Classify):
+    """Looks at the first channel alone."""
+
+    def classify(self, batch):
+      red = jnp.asarray(batch["image"])[..., 0].mean((1, 2)) / 255
+      return jnp.stack([1 - red, red], axis=1)
+
+  def draw(images, captions, columns):
+    """Notes what is drawn."""
+    drawn.update(images=images, captions=list(captions))
+    return Image.new("L", (4, 4))
+
+  monkeypatch.setattr(image_plots, "draw_captioned", draw)
+  method = Reddish(encoder=model.method.encoder, num_classes=2)
+  return dataclasses.replace(model, method=method), drawn
+
+
+def test_images_are_named_and_wrong_ones_told(named, tmp_path):
+  model, drawn = named
+  image_plotting.plot_classes(model, [], tmp_path / "a.png", 4, {"split": "train"})
+  dataset = datasets.load(model.cfg.data.to_dict(), "train")
+  places = np.rint(np.linspace(0, len(dataset) - 1, 4)).astype(int)
+  rows = dataset.fetch(places)
+  np.testing.assert_array_equal(np.stack(drawn["images"]), rows["image"])
+  for image, label, caption in zip(
+    rows["image"], rows["label"], drawn["captions"], strict=True
+  ):
+    red = image[..., 0].mean() / 255
+    told = f"dog {red:.2f}" if red > 0.5 else f"cat {1 - red:.2f}"
+    is_right = (red > 0.5) == bool(label)
+    assert caption == (told if is_right else f"{told}\nit is {('cat', 'dog')[label]}")
+
+
+def test_given_images_have_names_with_the_data_set_and_numbers_without(named, tmp_path):
+  model, drawn = named
+  red = np.zeros((16, 16, 3), np.uint8)
+  red[..., 0] = 255
+  image_plotting.plot_classes(model, [red], tmp_path / "a.png", 4, {})
+  assert drawn["captions"] == ["dog 1.00"]
+  cfg = model.cfg.copy_and_resolve_references()
+  cfg.unlock()
+  cfg.data.update(folder=str(tmp_path / "none"), channels=3)
+  moved = dataclasses.replace(model, cfg=cfg)
+  image_plotting.plot_classes(moved, [red], tmp_path / "a.png", 4, {})
+  assert drawn["captions"] == ["class 1 1.00"]
+
+
+def test_a_method_with_nothing_to_draw_says_so(tiny_mae, tmp_path, monkeypatch):
+  model = mdm.load(tiny_mae)
+  method = ImageMethod(encoder=model.method.encoder)
+  monkeypatch.setattr(
+    plotting, "load", lambda run: dataclasses.replace(model, method=method)
+  )
+  with pytest.raises(ValueError, match="ImageMethod neither fills in nor names images"):
+    api.plot(tiny_mae, [], tmp_path / "a.png")
