@@ -11,8 +11,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from mdm.kernels.dispatch import target_platform
 from mdm.nn.layers import Initializer, Linear
 from mdm.nn.patches import take_tokens
+from mdm.nn.softmax import mix_by_softmax
 
 NOTES = "notes"  # collection of what modules say of their insides
 
@@ -33,6 +35,8 @@ def attend(
   if shared := query.shape[2] // key.shape[2] - 1:
     key, value = (jnp.repeat(x, shared + 1, axis=2) for x in (key, value))  # b m h k
   query = query * query.shape[-1] ** -0.5
+  if target_platform() == "cpu":
+    return _attend_by_heads(query, key, value, visible)
   scores = jnp.einsum(
     "bqhk,bmhk->bhqm", query, key, preferred_element_type=jnp.float32
   )  # b h q m
@@ -42,6 +46,25 @@ def attend(
   if visible is not None:  # a row that sees nothing would be uniform otherwise
     share = jnp.where(visible, share, 0.0)
   return jnp.einsum("bhqm,bmhe->bqhe", share.astype(value.dtype), value)  # b q h e
+
+
+def _attend_by_heads(
+  query: Float[Array, "b q h k"],
+  key: Float[Array, "b m h k"],
+  value: Float[Array, "b m h e"],
+  visible: Bool[Array, "#b 1 #q m"] | None,
+) -> Float[Array, "b q h e"]:
+  """The same of scaled queries, for a CPU: each head's rows next to each other."""
+  query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))  # b h n k
+  scores = jnp.einsum(
+    "bhqk,bhmk->bhqm", query, key, preferred_element_type=jnp.float32
+  )  # b h q m
+  if visible is not None:
+    scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
+  mixed = mix_by_softmax(scores, value)  # b h q e
+  if visible is not None:  # a row that sees nothing would be uniform otherwise
+    mixed = jnp.where(visible.any(-1, keepdims=True), mixed, 0.0)
+  return jnp.swapaxes(mixed, 1, 2)  # b q h e
 
 
 def attend_and_weigh(

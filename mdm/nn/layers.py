@@ -18,11 +18,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from mdm.kernels.dispatch import target_platform
+from mdm.nn.gelu import gelu
 
 Initializer = Callable[..., jax.Array]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-  "gelu": functools.partial(jax.nn.gelu, approximate=False),
+  "gelu": gelu,
   "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
   "relu": jax.nn.relu,
   "sigmoid": jax.nn.sigmoid,
@@ -98,15 +99,15 @@ def contract_axes(
 ) -> Float[Array, "*out"]:
   """Sums over the last `axes` axes of `x` and the first of `kernel`.
 
-  On one CPU device, rows lie flat and the result is written to memory, as its gradient
-  then is. Left alone, XLA lays that gradient out by columns, for the sake of one
-  product, and computes all that leads to it in that order: a fifth of a training step.
+  On one CPU device, both lie flat as matrices and the result is written to memory, as
+  its gradient then is. Left alone, XLA lays that gradient out by columns, for the sake
+  of one product, and computes all that leads to it in that order: a fifth of a step.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if target_platform() != "cpu" or not (mesh.empty or mesh.size == 1):
     return jnp.tensordot(x, kernel, axes=axes)
   size, outputs = math.prod(kernel.shape[:axes]), kernel.shape[axes:]
-  y = jnp.tensordot(x.reshape(-1, size), kernel.reshape(size, *outputs), axes=1)
+  y = x.reshape(-1, size) @ kernel.reshape(size, -1)
   return jax.lax.optimization_barrier(y).reshape(x.shape[:-axes] + outputs)
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mdm.nn import attention
 from mdm.nn.attention import NOTES, Attention, attend, attend_and_weigh
 
 
@@ -162,3 +163,25 @@ def test_parameters_are_the_same_with_and_without_a_context():
   plain = init(jax.random.key(0), x)
   short = init(jax.random.key(0), x, context=jnp.array([[2]]))
   jax.tree.map(np.testing.assert_array_equal, plain, short)
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_cpu_computes_what_other_devices_do(monkeypatch, hides):
+  keys = jax.random.split(jax.random.key(0), 5)
+  query, weight = (jax.random.normal(k, (2, 5, 4, 3)) for k in keys[:2])
+  key, value = (jax.random.normal(k, (2, 7, 2, 3)) for k in keys[2:4])
+  visible = jax.random.bernoulli(keys[4], 0.6, (2, 1, 5, 7)).at[0, 0, 2].set(False)
+
+  def found(platform):
+    monkeypatch.setattr(attention, "target_platform", lambda: platform)
+
+    def loss(*arrays):
+      y = attention.attend(*arrays, visible if hides else None)
+      return (y * weight).sum(), y
+
+    gradient = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+    return jax.jit(gradient)(query, key, value)
+
+  ours, theirs = found("cpu"), found("tpu")
+  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-6)
