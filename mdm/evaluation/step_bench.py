@@ -10,6 +10,10 @@ median is reported. On one batch that lies on the device are timed
 
 and the parts of the problem, forward and backward: `over_share` is a part's time over
 the whole's, divided by the share of the input that it is given.
+
+`floor_s` is what a step must take: its products at the highest rate that any library
+reached here in the same rounds, then the optimiser's passes over memory. `peak_share`
+is that of the products in a step.
 """
 
 import functools
@@ -25,6 +29,8 @@ import ml_collections
 import numpy as np
 
 from mdm.evaluation.attention_entrants import describe_program
+from mdm.evaluation.attention_rates import Rates, open_gauge
+from mdm.evaluation.flops import count_flops
 from mdm.evaluation.step_problems import Part, StepProblem
 from mdm.evaluation.torch_process import TorchProcess, count_threads
 from mdm.training import loop, sharding
@@ -39,6 +45,7 @@ from mdm.training.step import objective
 
 SCRIPT = Path(__file__).with_name("step_torch.py")
 NEEDS = ("torch", "numpy", "transformers")
+UPDATE_BYTES = 7 * 4  # a parameter: read it, gradient, two moments; write all but one
 PEER_KINDS = {
   "step": "step",
   "step_fused": "step",
@@ -75,16 +82,18 @@ def bench_problem(
     run.checkpoints.close()
     parts = problem.parts(run.method, cfg)
     notes, numbers = [], {}
+    gauge = open_gauge(compute_dtype(cfg.dtype).name)
     if torch is None:
       with jax.set_mesh(run.mesh):
         measures, found = open_ours(run, parts, steps)
-        times = time_rounds(measures, rounds)
+        times = time_rounds(measures, rounds, each=gauge.measure)
     else:
       settings = problem.describe(run.method, cfg)
       with jax.set_mesh(run.mesh), TorchProcess(torch, SCRIPT, NEEDS) as process:
         theirs, told = open_torch(process, problem, cfg, settings, steps)
         measures, found = open_ours(run, parts, steps)
-        times = time_rounds(interleave(measures, theirs), rounds)
+        mixed = interleave(measures, theirs)
+        times = time_rounds(mixed, rounds, each=gauge.measure)
         told |= process.ask(memory=True)
       numbers = {f"torch/{k}": told[k] for k in ("parameters", "peak_mib")}
       notes.append(
@@ -92,6 +101,8 @@ def bench_problem(
         "AdamW as it comes and fused"
       )
   numbers = found | numbers | summarise(times, parts, int(cfg.train.batch))
+  if run.mesh.size == 1:
+    numbers |= compare_with_floor(numbers, gauge.rates)
   rest = {"config": cfg.to_dict(), "hardware": describe_hardware(), "notes": notes}
   return {"numbers": numbers, "times": times, **rest}
 
@@ -125,6 +136,7 @@ def open_ours(
   numbers = {
     "step/compile_s": time.perf_counter() - began,
     "step/memory_mib": describe_program(step)["memory_mib"],
+    "step/products_gflop": count_flops(jax.grad(losses), state.params, state) / 1e9,
     "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
   }
   held = [state]
@@ -219,10 +231,20 @@ def interleave(
   return mixed
 
 
-def time_rounds(measures: Mapping[str, Measure], rounds: int) -> Times:
-  """Seconds of each in every round, after one that warms up (and compiles)."""
+def time_rounds(
+  measures: Mapping[str, Measure],
+  rounds: int,
+  *,
+  each: Callable[[], object] = lambda: None,
+) -> Times:
+  """Seconds of each in every round, after one that warms up (and compiles).
+
+  Args:
+    each: called as a round begins.
+  """
   times: Times = {name: [] for name in measures}
   for number in range(rounds + 1):
+    each()
     for name, measure in measures.items():
       spent = measure()
       if number:
@@ -251,3 +273,17 @@ def summarise(times: Times, parts: Sequence[Part], batch: int) -> dict[str, floa
     whole = ratio(part.name, parts[0].name)
     numbers[f"{part.name}_over_share"] = whole / (part.share / parts[0].share)
   return numbers
+
+
+def compare_with_floor(numbers: Mapping[str, float], rates: Rates) -> dict[str, float]:
+  """The least time of a step on this device, and how far from it steps are."""
+  products = numbers["step/products_gflop"] * 1e9 / rates.flops_per_s
+  update = numbers["parameters"] * UPDATE_BYTES / rates.bytes_per_s
+  floor = products + update
+  steps = [s for s in ("step", "torch/step", "torch/step_fused") if f"{s}_s" in numbers]
+  return {
+    "rate/gflop_per_s": rates.flops_per_s / 1e9,
+    "rate/gbyte_per_s": rates.bytes_per_s / 1e9,
+    "floor_s": floor,
+    "step_peak_share": products / numbers["step_s"],
+  } | {f"{s}_over_floor": numbers[f"{s}_s"] / floor for s in steps}

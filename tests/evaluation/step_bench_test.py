@@ -12,6 +12,7 @@ from toys.steps import SMALL
 
 from mdm import cli
 from mdm.evaluation import step_bench, step_mae
+from mdm.evaluation.attention_rates import Rates
 from mdm.evaluation.step_problems import Part, find_problem, problem_config
 from mdm.training import sharding
 
@@ -116,6 +117,20 @@ def test_each_round_goes_through_all_after_one_to_warm_up():
   times = step_bench.time_rounds(step_bench.interleave(ours, theirs), 2)
   once = ["step", "torch/step", "torch/step_fused", "both", "torch/both", "part"]
   assert order == once * 3 and times["part"] == [12.0, 18.0]
+
+
+def test_a_step_takes_its_products_and_its_update_at_least():
+  numbers = {
+    "step/products_gflop": 10.0,
+    "parameters": 1e9 / 28,
+    "step_s": 5.0,
+    "torch/step_s": 6.0,
+  }
+  found = step_bench.compare_with_floor(numbers, Rates(10e9, 0.5e9, 1.0, "said"))
+  assert found["floor_s"] == pytest.approx(1.0 + 2.0)
+  assert found["step_peak_share"] == pytest.approx(1 / 5)
+  assert found["torch/step_over_floor"] == pytest.approx(2.0)
+  assert "torch/step_fused_over_floor" not in found
 
 
 @pytest.mark.skipif("MDM_TORCH" not in os.environ, reason="MDM_TORCH names no Python")
