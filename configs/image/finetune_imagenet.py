@@ -1,10 +1,7 @@
 r"""ImageNet named by a pretrained ViT-B/16, fine-tuned as published for MAE.
 
-  mdm train configs/image/mae_imagenet.py --workdir runs/mae_imagenet \
-    --set model.encoder.scan=False
+  mdm train configs/image/mae_imagenet.py --workdir runs/mae_imagenet
   mdm train configs/image/finetune_imagenet.py --workdir runs/mae_finetuned
-
-The rate differs from layer to layer, so layers lie apart (scan=False), in both runs.
 
 ViT-L/16: --set model.encoder.width=1024 --set model.encoder.depth=24
   --set model.encoder.heads=16 --set model.encoder.drop_path=0.2
@@ -40,6 +37,7 @@ def get_config():
       "heads": 12,
       "drop_path": 0.1,
       "has_norm": False,
+      "scan": True,
       "remat": "dots",
     },
   }

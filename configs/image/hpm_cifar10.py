@@ -14,5 +14,5 @@ def get_config():
   cfg = config.load("configs/image/mae_cifar10.py").copy_and_resolve_references()
   cfg.unlock()
   cfg.method.update(name="image.hpm", norm_pixels=True)
-  cfg.model.decoder.name = "vit.TwinDecoder"
+  cfg.model.decoder.name = "patch_decoders.TwinDecoder"
   return cfg

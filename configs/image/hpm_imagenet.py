@@ -18,6 +18,6 @@ def get_config():
   cfg = config.load("configs/image/mae_imagenet.py").copy_and_resolve_references()
   cfg.unlock()
   cfg.method.update(name="image.hpm", norm_pixels=False)
-  cfg.model.decoder.name = "vit.TwinDecoder"
+  cfg.model.decoder.name = "patch_decoders.TwinDecoder"
   cfg.train.steps = "800 epochs"
   return cfg

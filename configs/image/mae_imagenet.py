@@ -38,7 +38,7 @@ def get_config():
       "remat": "dots",
     },
     "decoder": {
-      "name": "vit.MaskedDecoder",
+      "name": "patch_decoders.MaskedDecoder",
       "width": 512,
       "depth": 8,
       "heads": 16,

@@ -23,7 +23,7 @@ def get_config():
   }
   cfg.model = {
     "encoder": {"name": "vit.Vit", "patch": 4, "width": 128, "depth": 6, "heads": 4},
-    "decoder": {"name": "vit.LinearDecoder"},
+    "decoder": {"name": "patch_decoders.LinearDecoder"},
   }
   cfg.data = {"name": "cifar10"}
   cfg.train = {"steps": "20 epochs", "batch": 128}

@@ -31,7 +31,7 @@ def get_config():
       "scan": True,
       "remat": "dots",
     },
-    "decoder": {"name": "vit.LinearDecoder"},
+    "decoder": {"name": "patch_decoders.LinearDecoder"},
   }
   cfg.data = {
     "name": "tfds",

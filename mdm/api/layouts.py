@@ -25,7 +25,8 @@ from mdm.methods.base import Method
 from mdm.methods.image.base import ImageMethod
 from mdm.methods.image.classify import Classify
 from mdm.methods.image.mae import Mae
-from mdm.nn.vit import MaskedDecoder, Vit
+from mdm.nn.patch_decoders import MaskedDecoder
+from mdm.nn.vit import Vit
 from mdm.training import build, config
 
 LAYOUTS = ("mae", "doge")
@@ -207,7 +208,7 @@ def _mae_settings(model: Model) -> dict[str, Any]:
     if type(decoder) is not MaskedDecoder:
       raise ValueError(
         f"{type(decoder).__name__} has no place in the layout mae, whose decoder is "
-        "vit.MaskedDecoder; leave out --layout."
+        "patch_decoders.MaskedDecoder; leave out --layout."
       )
     settings["model"]["decoder"] = _pick(decoder, DECODER)
   if isinstance(method, Classify):

@@ -42,7 +42,12 @@ def make_config() -> ml_collections.ConfigDict:
       "depth": 12,
       "heads": 12,
     },
-    "decoder": {"name": "vit.MaskedDecoder", "width": 512, "depth": 8, "heads": 16},
+    "decoder": {
+      "name": "patch_decoders.MaskedDecoder",
+      "width": 512,
+      "depth": 8,
+      "heads": 16,
+    },
   }
   cfg.data = {"image_size": (224, 224)}
   cfg.train.update({"steps": 100_000, "batch": 8})

@@ -64,7 +64,7 @@ def read_config(
     inner = arrays["decoder_embed.weight"].shape[0]
     count = _heads("decoder_heads", inner, decoder_heads, DECODER_HEADS)
     decoder = _stack(arrays, "decoder_blocks", inner, count)
-    config["model"]["decoder"] = {"name": "vit.MaskedDecoder", **decoder}
+    config["model"]["decoder"] = {"name": "patch_decoders.MaskedDecoder", **decoder}
     config["method"] = {"name": "image.mae"}
   if is_classifier:
     count = arrays["head.weight"].shape[0]

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mdm.training.settings import Optimizer, to_steps
@@ -120,30 +121,32 @@ def layer_depths(params: PyTree) -> PyTree:
   A numbered part of a path ("block_3", "stage_1_0", "down_1") is a layer of the stack
   it lies in, and a stack's layers count in the order of their numbers. What has no
   number and comes before the layers (stem, embedding, position) lies below them all.
-
-  Raises:
-    ValueError: layers are stacked by `scan`, so that no factor can differ by layer.
+  Where `scan` has stacked a parameter's layers, it gets an array of depths, which
+  multiplies along its first axis.
   """
-  paths = jax.tree.leaves(map_with_path(lambda path, _: path, params))
-  stacks: dict[str, set[tuple[int, ...]]] = {}
-  for path in paths:
+  layers: dict[str, set[tuple[int, ...]]] = {}
+  counts: dict[str, int] = {}
+
+  def note(path: str, leaf: Any) -> None:
+    """Counts the layers of a parameter's stack."""
     stack, layer = _layer_of(path)
     if layer:
-      stacks.setdefault(stack, set()).add(layer)
-    elif "/blocks/" in f"/{path}":
-      raise ValueError(
-        f"optimizer.layer_decay needs layers of their own, but {path} holds several; "
-        "set scan=False in the network, or optimizer.layer_decay=1."
-      )
-  order = {stack: sorted(layers) for stack, layers in stacks.items()}
-  most = max(map(len, order.values()), default=0)
+      layers.setdefault(stack, set()).add(layer)
+    elif scanned := STACKED.search(path):
+      counts[path[: scanned.start()]] = leaf.shape[0]
 
-  def depth(path: str, leaf: Any) -> int:
+  map_with_path(note, params)
+  order = {stack: sorted(numbers) for stack, numbers in layers.items()}
+  most = max([*map(len, order.values()), *counts.values()], default=0)
+
+  def depth(path: str, leaf: Any) -> Any:
     """Layers above one parameter."""
-    del leaf
     stack, layer = _layer_of(path)
     if layer:
       return len(order[stack]) - order[stack].index(layer)
+    if STACKED.search(path):
+      above = np.arange(leaf.shape[0], 0, -1, dtype=np.float32)
+      return above.reshape(-1, *[1] * (leaf.ndim - 1))
     return most + 1 if BELOW.search(path) else 0
 
   return map_with_path(depth, params)

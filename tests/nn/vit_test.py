@@ -9,8 +9,7 @@ from flax.core import meta
 from mdm.masks.scores import split_by_score
 from mdm.nn.patches import take_tokens
 from mdm.nn.positions import grid_sincos
-from mdm.nn.transformer import Transformer
-from mdm.nn.vit import MaskedDecoder, Vit
+from mdm.nn.vit import Vit
 
 SMALL = {"patch": 4, "width": 16, "depth": 2, "heads": 2}
 GRID = (2, 3)
@@ -21,25 +20,14 @@ def image(seed=0, rows=2):
   return jax.random.normal(jax.random.key(seed), (rows, 8, 12, 3))
 
 
-def start(module, *args, **kwargs):
-  init = jax.jit(lambda key: module.init(key, *args, **kwargs))
-  variables = meta.unbox(init(jax.random.key(1)))
-  leaves, tree = jax.tree.flatten(variables)  # away from zeros and ones
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  moved = [
-    x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)
-  ]
-  return jax.tree.unflatten(tree, moved)
-
-
 def run(module, variables, *args, **kwargs):
   return jax.jit(lambda v: module.apply(v, *args, **kwargs))(variables)
 
 
 @pytest.fixture(scope="module")
-def encoder():
+def encoder(variables_of):
   module = Vit(**SMALL)
-  return module, start(module, image())
+  return module, variables_of(module, image())
 
 
 @pytest.fixture(scope="module")
@@ -101,18 +89,20 @@ def test_the_order_of_kept_patches_is_that_of_the_tokens_and_nothing_else(encode
   np.testing.assert_allclose(turned[:, 0], found[:, 0], atol=1e-5)
 
 
-def test_a_network_without_positions_does_not_know_where_a_patch_was():
+def test_a_network_without_positions_does_not_know_where_a_patch_was(variables_of):
   module = Vit(**SMALL, positions="none", has_cls=False)
-  variables = start(module, image())
+  variables = variables_of(module, image())
   order = jnp.asarray([[5, 3, 1, 0, 2, 4]] * 2)
   found = run(module, variables, image())
   turned = run(module, variables, image(), keep=order)
   np.testing.assert_allclose(turned, take_tokens(found, order), atol=1e-5)
 
 
-def test_a_mask_puts_one_learned_token_in_place_of_every_hidden_patch(split):
+def test_a_mask_puts_one_learned_token_in_place_of_every_hidden_patch(
+  variables_of, split
+):
   module = Vit(**SMALL, positions="none", has_cls=False)
-  variables = start(module, image(), mask=split.mask)
+  variables = variables_of(module, image(), mask=split.mask)
   found = np.asarray(run(module, variables, image(), mask=split.mask))
   for row, mask in zip(found, np.asarray(split.mask), strict=True):
     assert np.ptp(row[mask], axis=0).max() < 1e-6
@@ -122,10 +112,10 @@ def test_a_mask_puts_one_learned_token_in_place_of_every_hidden_patch(split):
   np.testing.assert_array_equal(found, run(module, variables, mixed, mask=split.mask))
 
 
-def test_learned_positions_are_parameters_and_fixed_ones_are_not():
-  learned = start(Vit(**SMALL, positions="learned"), image())["params"]
+def test_learned_positions_are_parameters_and_fixed_ones_are_not(variables_of):
+  learned = variables_of(Vit(**SMALL, positions="learned"), image())["params"]
   assert learned["position_embedding"].shape == (N, 16)
-  assert "position_embedding" not in start(Vit(**SMALL), image())["params"]
+  assert "position_embedding" not in variables_of(Vit(**SMALL), image())["params"]
 
 
 def test_learned_positions_from_zero_start_as_a_network_without_any():
@@ -185,42 +175,3 @@ def test_without_a_last_norm_the_stack_ends_in_the_plain_sum(encoder):
   np.testing.assert_allclose(
     run(module, variables, image()), normed * norm["scale"] + norm["bias"], atol=1e-5
   )
-
-
-@pytest.fixture(scope="module")
-def decoder(split):
-  module = MaskedDecoder(width=16, depth=1, heads=2)
-  tokens = jax.random.normal(jax.random.key(5), (2, 3, 8))
-  return module, start(module, tokens, split, GRID, 7), tokens
-
-
-def test_predictions_are_those_of_tokens_put_in_raster_order(decoder, split):
-  """The published order: un-shuffle, add places, predict all, drop the class."""
-  module, variables, tokens = decoder
-  p = variables["params"]
-  x = tokens @ p["embed"]["kernel"] + p["embed"]["bias"]
-  hidden = jnp.broadcast_to(p["mask_embedding"], (2, 4, 16))
-  raster = take_tokens(jnp.concatenate([x[:, 1:], hidden], 1), split.restore)
-  raster = jnp.concatenate([x[:, :1], raster + grid_sincos(*GRID, 16)], 1)
-  stack = {"params": p["stack"]}
-  y = run(Transformer(depth=1, heads=2), stack, raster, train=False)[:, 1:]
-  y = y @ p["head"]["kernel"] + p["head"]["bias"]
-  of_all = run(module, variables, tokens, split, GRID, 7, of_all=True)
-  np.testing.assert_allclose(of_all, y, atol=1e-5)
-  hidden_only = run(module, variables, tokens, split, GRID, 7)
-  np.testing.assert_allclose(hidden_only, take_tokens(y, split.hide), atol=1e-5)
-
-
-def test_the_decoder_takes_tokens_without_a_class_token(decoder, split):
-  module, variables, tokens = decoder
-  found = run(module, variables, tokens[:, 1:], split, GRID, 7)
-  assert found.shape == (2, 4, 7)
-
-
-def test_a_decoder_with_nothing_hidden_predicts_every_patch_in_raster_order(decoder):
-  module, variables, _ = decoder
-  tokens = jax.random.normal(jax.random.key(6), (2, N, 8))
-  whole = split_by_score(jnp.zeros((2, N)), N)
-  of_all = run(module, variables, tokens, whole, GRID, 7, of_all=True)
-  assert of_all.shape == (2, N, 7)
-  assert run(module, variables, tokens, whole, GRID, 7).shape == (2, 0, 7)

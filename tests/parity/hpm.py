@@ -8,7 +8,7 @@ import numpy as np
 from mdm.interop import mae
 
 ENCODER = {"name": "vit.Vit", "patch": 4, "width": 24, "depth": 2, "heads": 3}
-DECODER = {"name": "vit.TwinDecoder", "width": 16, "depth": 1, "heads": 2}
+DECODER = {"name": "patch_decoders.TwinDecoder", "width": 16, "depth": 1, "heads": 2}
 CONFIG = {
   "model": {"encoder": ENCODER, "decoder": DECODER},
   "data": {"image_size": (20, 20), "channels": 3},

@@ -15,7 +15,7 @@ ENCODER = {
   "heads": 3,
   "positions": "learned",
 }
-DECODER = {"name": "vit.LinearDecoder"}
+DECODER = {"name": "patch_decoders.LinearDecoder"}
 PATCH, CHANNELS = 4, 3
 
 

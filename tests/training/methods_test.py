@@ -70,10 +70,17 @@ IMAGE = {
 MAE = {
   "method": {},
   "model": IMAGE["model"]
-  | {"decoder": {"name": "vit.MaskedDecoder", "width": 16, "depth": 1, "heads": 2}},
+  | {
+    "decoder": {
+      "name": "patch_decoders.MaskedDecoder",
+      "width": 16,
+      "depth": 1,
+      "heads": 2,
+    }
+  },
 }
 TWINS = IMAGE["model"] | {
-  "decoder": {"name": "vit.TwinDecoder", "width": 16, "depth": 1, "heads": 2}
+  "decoder": {"name": "patch_decoders.TwinDecoder", "width": 16, "depth": 1, "heads": 2}
 }
 PLACES = {
   "method": {"mean": [0.5], "deviation": [0.25], "smoothing": 1.0},
@@ -82,7 +89,7 @@ PLACES = {
 }  # fmt: skip
 CELLS = {
   "method": {"mean": [0.5], "deviation": [0.25], "mask_ratio": 0.5},
-  "model": IMAGE["model"] | {"decoder": {"name": "vit.LinearDecoder"}},
+  "model": IMAGE["model"] | {"decoder": {"name": "patch_decoders.LinearDecoder"}},
 }
 CLASSES = {
   "method": {"mean": [0.5], "deviation": [0.25], "num_classes": 5, "smoothing": 0.1},

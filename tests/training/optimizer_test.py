@@ -289,10 +289,18 @@ def test_learned_tokens_lie_below_the_layers():
   }  # fmt: skip
 
 
-def test_layer_decay_over_stacked_layers_is_refused():
-  tree = {"blocks": {"kernel": jnp.ones((3, 2, 2))}}
-  with pytest.raises(ValueError, match="blocks/kernel holds several; set scan=False"):
-    updated(plain("sgd", layer_decay=0.5), tree, tree)
+def test_stacked_layers_are_scaled_as_layers_apart():
+  rest = {"patch_embed": {"bias": jnp.ones(2)}, "head": {"bias": jnp.ones(2)}}
+  apart = rest | {f"block_{i}": {"kernel": jnp.ones((2, 2))} for i in range(3)}
+  stacked = rest | {"blocks": {"kernel": jnp.ones((3, 2, 2))}}
+  cfg = plain("sgd", b1=0.0, layer_decay=0.5)
+  expected, found = (updated(cfg, tree, tree) for tree in (apart, stacked))
+  for i in range(3):
+    np.testing.assert_array_equal(
+      found["blocks"]["kernel"][i], expected[f"block_{i}"]["kernel"]
+    )
+  for name in rest:
+    np.testing.assert_array_equal(found[name]["bias"], expected[name]["bias"])
 
 
 def test_map_with_path_gives_slashed_names():

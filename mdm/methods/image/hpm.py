@@ -49,7 +49,7 @@ class Hpm(Mae, kw_only=True):
   Streams: `mask`, `augment`, `dropout`.
 
   Attributes:
-    decoder: `nn.vit.TwinDecoder`.
+    decoder: `nn.patch_decoders.TwinDecoder`.
     norm_pixels: the released scripts leave it off.
     comparison: "relative", the order of predicted losses is learned, or "absolute",
       the losses themselves, of each image with mean 0 and variance 1.

@@ -54,7 +54,7 @@ class Mae(ImageMethod, kw_only=True):
 
   Attributes:
     encoder: `nn.vit.Vit`.
-    decoder: `nn.vit.MaskedDecoder`.
+    decoder: `nn.patch_decoders.MaskedDecoder`.
     mask_ratio: share of patches that are hidden.
     rounding: how the number kept is rounded, see `masks.scores.count_kept`.
     norm_pixels: whether each patch's target has mean 0 and variance 1.

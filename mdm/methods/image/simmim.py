@@ -33,7 +33,7 @@ class SimMim(Mae, kw_only=True):
 
   Attributes:
     encoder: `nn.vit.Vit`.
-    decoder: `nn.vit.LinearDecoder`.
+    decoder: `nn.patch_decoders.LinearDecoder`.
     mask_ratio: share of cells that are hidden.
     cell: side of a cell in patches; published 32 pixels, 2 patches of 16.
   """

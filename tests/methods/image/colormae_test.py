@@ -10,7 +10,8 @@ from mdm.masks.keys import example_keys
 from mdm.masks.noise import color_patterns, noise_windows
 from mdm.methods.image.colormae import ColorMae
 from mdm.methods.image.mae import Mae
-from mdm.nn.vit import MaskedDecoder, Vit
+from mdm.nn.patch_decoders import MaskedDecoder
+from mdm.nn.vit import Vit
 
 SMALL = {"patterns": 16, "size": 16}
 ROWS, SIDE, N, KEPT = 64, 8, 64, 16

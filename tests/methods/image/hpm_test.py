@@ -8,8 +8,9 @@ from flax.core import meta
 
 from mdm.methods.image.hpm import Hpm, order_loss, rightly_ordered, value_loss
 from mdm.methods.image.mae import Mae
+from mdm.nn.patch_decoders import MaskedDecoder, TwinDecoder
 from mdm.nn.patches import patchify
-from mdm.nn.vit import MaskedDecoder, TwinDecoder, Vit
+from mdm.nn.vit import Vit
 from mdm.training.place import place_in_training
 from mdm.training.state import init_variables
 

@@ -7,8 +7,9 @@ import pytest
 from flax.core import meta
 
 from mdm.methods.image.mae import Mae
+from mdm.nn.patch_decoders import MaskedDecoder
 from mdm.nn.patches import patchify, standardise
-from mdm.nn.vit import MaskedDecoder, Vit
+from mdm.nn.vit import Vit
 
 KEPT, N = 4, 16
 

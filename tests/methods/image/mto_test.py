@@ -13,8 +13,9 @@ from mdm.methods.image.mae import Mae
 from mdm.methods.image.mto import Mto, MtoSimMim, excluded, heterogeneity
 from mdm.methods.image.simmim import SimMim
 from mdm.nn.attention import NOTES
+from mdm.nn.patch_decoders import LinearDecoder, MaskedDecoder
 from mdm.nn.positions import grid_sincos
-from mdm.nn.vit import LinearDecoder, MaskedDecoder, Vit
+from mdm.nn.vit import Vit
 from mdm.training import build
 
 ROWS, N = 4, 16

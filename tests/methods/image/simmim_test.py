@@ -7,8 +7,9 @@ import pytest
 from flax.core import meta
 
 from mdm.methods.image.simmim import SimMim
+from mdm.nn.patch_decoders import LinearDecoder
 from mdm.nn.patches import patchify
-from mdm.nn.vit import LinearDecoder, Vit
+from mdm.nn.vit import Vit
 
 N, HIDDEN = 24, 16  # 4 x 6 patches in 6 cells, of which ceil(0.6 * 6) = 4 are hidden
 
