@@ -9,6 +9,8 @@ held-out images under masks of that colour. Pixels are compared as they are, so 
 loss is lower where what is hidden is nearer to what is seen.
 """
 
+from mdm.training.config import as_overrides
+
 ENCODER = {"patch": 4, "width": 64, "depth": 4, "heads": 2}
 DECODER = {"width": 48, "depth": 1, "heads": 2}
 FEATURES = {
@@ -16,10 +18,6 @@ FEATURES = {
   "line": {"name": "probe", "data": {"label_share": 0.1}},
 }
 MASKED = {"masked": {"name": "losses", "limit": 2000}}
-
-
-def sizes(part, settings):
-  return [f"model.{part}.{key}={value}" for key, value in settings.items()]
 
 
 def finetuned(run):
@@ -42,7 +40,7 @@ def finetuned(run):
 
 
 def get_config():
-  shape = [*sizes("decoder", DECODER), "method.crop_area=()"]
+  shape = [*as_overrides("model.decoder", DECODER), "method.crop_area=()"]
   long = [*shape, "train.steps=2000", f"eval={FEATURES!r}"]
   short = [
     *shape,
@@ -65,7 +63,7 @@ def get_config():
     "white than green, green than red.",
     "base": "configs/image/colormae_cifar10.py",
     "shared": [
-      *sizes("encoder", ENCODER),
+      *as_overrides("model.encoder", ENCODER),
       "train.batch=64",
       "train.checkpoint_every='100%'",
       "train.eval_every=0",

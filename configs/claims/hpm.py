@@ -10,6 +10,8 @@ on 2,000 held-out images under random masks: the loss, and how many pairs of pat
 predicted losses order rightly, to be compared with a half by chance.
 """
 
+from mdm.training.config import as_overrides
+
 ENCODER = {"patch": 4, "width": 64, "depth": 4, "heads": 2}
 DECODER = {"width": 48, "depth": 1, "heads": 2}
 EVAL = {
@@ -17,10 +19,6 @@ EVAL = {
   "line": {"name": "probe", "data": {"label_share": 0.1}},
   "masked": {"name": "losses", "limit": 2000},
 }
-
-
-def sizes(part, settings):
-  return [f"model.{part}.{key}={value}" for key, value in settings.items()]
 
 
 def finetuned(run):
@@ -44,7 +42,7 @@ def finetuned(run):
 
 def get_config():
   alike = [
-    *sizes("decoder", DECODER),
+    *as_overrides("model.decoder", DECODER),
     "method.crop_area=()",
     "train.steps=1600",
     f"eval={EVAL!r}",
@@ -55,7 +53,7 @@ def get_config():
     "steps.",
     "base": "configs/image/hpm_cifar10.py",
     "shared": [
-      *sizes("encoder", ENCODER),
+      *as_overrides("model.encoder", ENCODER),
       "train.batch=64",
       "train.checkpoint_every='100%'",
       "train.eval_every=0",

@@ -9,6 +9,8 @@ classifier of them, on 10% of the labels. Accuracy is on 5,000 held-out images. 
 and rates were chosen on seed 0, so the claim is made on others.
 """
 
+from mdm.training.config import as_overrides
+
 ENCODER = {"patch": 4, "width": 64, "depth": 4, "heads": 2}
 DECODER = {"width": 48, "depth": 1, "heads": 2}
 STEPS = {"1": 200, "5": 300, "100": 600}  # of the training with so many % of the labels
@@ -17,10 +19,6 @@ FEATURES = {
   "near": {"name": "neighbours", "data": {"label_share": 0.1}},
   "line": {"name": "probe", "data": {"label_share": 0.1}},
 }
-
-
-def sizes(part, settings):
-  return [f"model.{part}.{key}={value}" for key, value in settings.items()]
 
 
 def get_config():
@@ -52,8 +50,8 @@ def get_config():
       "pretrained": {
         "base": "configs/image/mae_cifar10.py",
         "set": [
-          *sizes("encoder", ENCODER),
-          *sizes("decoder", DECODER),
+          *as_overrides("model.encoder", ENCODER),
+          *as_overrides("model.decoder", DECODER),
           "method.crop_area=()",
           "train.steps=5000",
           "train.batch=64",
@@ -64,7 +62,7 @@ def get_config():
       }
     },
     "shared": [
-      *sizes("encoder", ENCODER),
+      *as_overrides("model.encoder", ENCODER),
       "train.batch=64",
       "train.checkpoint_every='100%'",
       "method.mixup=0.0",  # trainings too short for it

@@ -8,6 +8,8 @@ and on all labels. `place` is how often the pretrained one is right about a patc
 image it sees half of (1.6% by chance). Accuracy is on 5,000 held-out images.
 """
 
+from mdm.training.config import as_overrides
+
 ENCODER = {
   "patch": 4,
   "width": 64,
@@ -26,7 +28,7 @@ INIT = {
 
 def get_config():
   shape = [
-    *(f"model.encoder.{key}={value!r}" for key, value in ENCODER.items()),
+    *as_overrides("model.encoder", ENCODER),
     "train.batch=64",
     "train.checkpoint_every='100%'",
     "train.eval_every=0",

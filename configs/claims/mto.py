@@ -8,13 +8,11 @@ images, the host's without MTO's terms, is as low as MAE's after 1,500 steps. MT
 equations are our reading of the paper (`methods/image/mto.py`).
 """
 
+from mdm.training.config import as_overrides
+
 ENCODER = {"patch": 4, "width": 64, "depth": 4, "heads": 2}
 DECODER = {"width": 48, "depth": 1, "heads": 2}
 MASKED = {"masked": {"name": "losses", "limit": 2000}}
-
-
-def sizes(part, settings):
-  return [f"model.{part}.{key}={value}" for key, value in settings.items()]
 
 
 def get_config():
@@ -24,8 +22,8 @@ def get_config():
     "the same loss.",
     "base": "configs/image/mto_cifar10.py",
     "shared": [
-      *sizes("encoder", ENCODER),
-      *sizes("decoder", DECODER),
+      *as_overrides("model.encoder", ENCODER),
+      *as_overrides("model.decoder", DECODER),
       "method.crop_area=()",
       "train.batch=64",
       "train.steps=2600",

@@ -169,6 +169,11 @@ def apply_override(cfg: ml_collections.ConfigDict, override: str) -> None:
   node[key] = parse_value(text.strip())
 
 
+def as_overrides(section: str, settings: Mapping[str, Any]) -> list[str]:
+  """Settings of a section ("model.encoder") as `apply_override` takes them."""
+  return [f"{section}.{key}={value!r}" for key, value in settings.items()]
+
+
 def parse_value(text: str) -> Any:
   """A Python literal, or true/false/null as in JSON, or the text itself."""
   words = {"true": True, "false": False, "null": None, "none": None}

@@ -124,3 +124,11 @@ def test_every_resumable_key_exists():
 def test_lists_and_tuples_are_the_same_once_stored():
   one = ml_collections.ConfigDict({"data": {"image_size": (32, 96)}}).to_dict()
   assert config.differences(one, json.loads(json.dumps(one))) == []
+
+
+def test_settings_come_back_from_overrides_as_they_were():
+  given = {"patch": 4, "positions": "none", "scale": 1e-3, "areas": [0.2, 1.0]}
+  cfg = config.base()
+  for override in config.as_overrides("model", given):
+    config.apply_override(cfg, override)
+  assert cfg.model.to_dict() == given
