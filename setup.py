@@ -13,6 +13,8 @@ DATA = [
   "importlib_resources>=6.0",  # tensorflow-datasets imports it without asking for it
   "wordfreq>=3.1",
   "tokenizers>=0.20",
+  "soundfile>=0.13",
+  "soxr>=0.5",
   # Fonts to render words with; any folder of fonts adds to these.
   "matplotlib>=3.8",
   "font-amatic-sc>=0.0.4",

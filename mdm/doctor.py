@@ -14,6 +14,8 @@ OPTIONAL = {
   "importlib_resources": ("tensorflow-datasets needs it", 'pip install "mdm[data]"'),
   "wordfreq": ("words to render", 'pip install "mdm[data]"'),
   "matplotlib": ("fonts to render with", 'pip install "mdm[data]"'),
+  "soundfile": ("reads audio files", 'pip install "mdm[data]"'),
+  "soxr": ("resamples audio", 'pip install "mdm[data]"'),
   "rapidocr-onnxruntime": (
     "a reader to compare with in `mdm bench reader`",
     "pip install rapidocr-onnxruntime",
