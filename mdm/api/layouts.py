@@ -1,8 +1,9 @@
 """Weights in a published layout: imported as exported weights are, exported back.
 
-"mae" is a safetensors file of facebookresearch/mae: an encoder, an encoder with its
-decoder, or a fine-tuned classifier. "doge" is a folder with the `config.json` and
-`model.safetensors` of a Doge language model. What a layout has no name for is refused.
+"mae" is a file of facebookresearch/mae, safetensors or PyTorch's own: an encoder, an
+encoder with its decoder, or a fine-tuned classifier. "doge" is a folder with the
+`config.json` and `model.safetensors` of a Doge language model. What a layout has no
+name for is refused.
 """
 
 import shutil
@@ -57,7 +58,7 @@ def import_weights(
   """Writes published weights as exported ones, for `load` and a config's `init.run`.
 
   Args:
-    source: a safetensors file (mae), or a checkpoint's folder (doge).
+    source: a safetensors or .pth file (mae), or a checkpoint's folder (doge).
     folder: where to write; made if need be.
     layout: one of `LAYOUTS`; None for what `source` is.
     overrides: "section.key=value" each, as model.encoder.scan=True.

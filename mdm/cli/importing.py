@@ -11,9 +11,9 @@ def add_commands(add: Any) -> None:
   command = add(
     "import",
     import_command,
-    "write published weights of MAE (a .safetensors file) or Doge (a folder) as "
-    "exported ones",
-    "mdm import mae_pretrain_vit_base.safetensors runs/mae_vit_b",
+    "write published weights of MAE (a .pth or .safetensors file) or Doge (a folder) "
+    "as exported ones",
+    "mdm import mae_pretrain_vit_base.pth runs/mae_vit_b",
   )
   command.add_argument("source", metavar="FILE", help="a file, or a Doge's folder")
   command.add_argument("folder", metavar="DIR", help="folder to write")

@@ -21,15 +21,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from mdm.interop import layout, safetensors
+from mdm.interop import layout, safetensors, torch_file
 from mdm.interop.layout import Arrays, Params, Weight, linear, plain
 from mdm.interop.mae_config import PLACES, grid_table, is_close, read_config
 
 Config = Mapping[str, Any]
-CONVERT = (
-  'python -c "import sys, torch, safetensors.torch as s; f = torch.load(sys.argv[1], '
-  "weights_only=True); s.save_file(f.get('model', f), sys.argv[2])\""
-)
+OF_TORCH = (".pth", ".pt", ".bin")
 
 
 def import_weights(
@@ -88,23 +85,21 @@ def export_weights(params: Params, config: Config) -> dict[str, np.ndarray]:
 def load_checkpoint(
   path: str | Path, config: Config | None = None, **known: Any
 ) -> tuple[dict[str, Any], Params]:
-  """The config that a safetensors file stands for, and its parameters.
+  """The config that a file of weights stands for, and its parameters.
 
   Args:
-    path: the file.
+    path: a safetensors file, or one of PyTorch's own (.pth).
     config: what the file must hold; None for what its shapes say.
     known: what shapes do not say, see `read_config`.
 
   Raises:
-    ValueError: a file of PyTorch's own format, a damaged one, or other weights.
+    ValueError: a damaged file, or other weights.
   """
   path = Path(path)
-  if path.suffix in (".pth", ".pt", ".bin"):
-    raise ValueError(
-      f"weights file {path} is in PyTorch's own format; convert it once where PyTorch "
-      f"is installed: {CONVERT} {path} {path.with_suffix('.safetensors')}"
-    )
-  arrays, _ = safetensors.read_arrays(path)
+  if path.suffix in OF_TORCH:
+    arrays = torch_file.read_arrays(path)
+  else:
+    arrays, _ = safetensors.read_arrays(path)
   found = read_config(arrays, **known) if config is None else dict(config)
   return found, import_weights(arrays, found, path)
 

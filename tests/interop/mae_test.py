@@ -227,11 +227,13 @@ def test_what_shapes_do_not_tell_is_asked_for(arrays, known, words):
 
 
 @pytest.mark.parametrize("suffix", ["pth", "pt", "bin"])
-def test_a_file_of_pytorch_is_refused_with_the_command_that_converts_it(suffix):
-  with pytest.raises(
-    ValueError, match=f"weights_only=True.* a/mae.{suffix} a/mae.safe"
-  ):
-    mae.load_checkpoint(f"a/mae.{suffix}")
+def test_a_file_of_pytorch_is_read_as_well(monkeypatch, suffix):
+  read = {f"a/mae.{suffix}": FILES["encoder"]}
+  monkeypatch.setattr(mae.torch_file, "read_arrays", lambda path: read[str(path)])
+  config, params = mae.load_checkpoint(f"a/mae.{suffix}", heads=3)
+  expected = original.params(FILES["encoder"])
+  assert config["model"]["encoder"]["heads"] == 3 and "decoder" not in config["model"]
+  jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
 @pytest.mark.parametrize("scan", [False, True])
