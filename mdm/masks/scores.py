@@ -10,8 +10,9 @@ scores (a network without order among its tokens sees no difference); ties go to
 earlier patch, where the released code leaves them open.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -90,6 +91,31 @@ def split_by_score(score: Float[Array, "b n"], kept: int) -> Split:
   """
   _check_kept(kept, score.shape[1])
   return split_by_mask(hide_highest(score, kept), kept)
+
+
+def sets_by_score(
+  score: Float[Array, "b n"], sizes: Sequence[int]
+) -> tuple[Int[Array, "b _"], ...]:
+  """Disjoint sets of places: those of the lowest scores, the next lowest, and so on.
+
+  One window of noise thus gives the targets and the context of methods with several
+  blocks. Each set lists its places in order.
+
+  Raises:
+    ValueError: a set has no place, or together they have more than there are.
+  """
+  n = score.shape[1]
+  if min(sizes, default=0) < 1 or sum(sizes) > n:
+    raise ValueError(
+      f"sets of {tuple(sizes)} do not come out of {n} patches; each takes 1 or more, "
+      "and no patch is in two."
+    )
+  order = jnp.argsort(score, axis=1, stable=True)  # b n
+  ends = list(itertools.accumulate(sizes))
+  return tuple(
+    jnp.sort(order[:, end - size : end], axis=1)
+    for size, end in zip(sizes, ends, strict=True)
+  )
 
 
 def split_by_mask(mask: Bool[Array, "b n"], kept: int) -> Split:

@@ -12,6 +12,7 @@ from mdm.masks.scores import (
   count_kept,
   hide_highest,
   random_scores,
+  sets_by_score,
   split_by_mask,
   split_by_score,
 )
@@ -138,6 +139,23 @@ def test_a_known_mask_is_checked_where_other_things_are_traced():
   assert found.keep.tolist() == [[1], [2]]
   with pytest.raises(ValueError, match="keep 1 to 1 patches, not 2"):
     jax.jit(lambda: split_by_mask(mask, 2))()
+
+
+def test_sets_are_disjoint_and_take_scores_in_their_order():
+  score, whole = drawn()
+  sets = [np.asarray(x) for x in sets_by_score(jnp.asarray(score), (KEPT, 5, 20))]
+  assert [x.shape for x in sets] == [(ROWS, KEPT), (ROWS, 5), (ROWS, 20)]
+  assert (sets[0] == whole.keep).all()  # one set alone is the split's
+  for row in range(ROWS):
+    values = [score[row, x[row]] for x in sets]
+    assert values[0].max() < values[1].min() and values[1].max() < values[2].min()
+    assert all((np.diff(x[row]) > 0).all() for x in sets)
+
+
+@pytest.mark.parametrize("sizes", [(), (3, 0), (30, 20)])
+def test_sets_that_do_not_fit_are_refused(sizes):
+  with pytest.raises(ValueError, match="do not come out of 49 patches"):
+    sets_by_score(jnp.zeros((1, N)), sizes)
 
 
 @pytest.mark.parametrize("kept", [0, 10])
