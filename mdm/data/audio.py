@@ -127,7 +127,7 @@ def resample(
     rate: samples per second that there are.
     resampler: "soxr" (libsoxr in high quality: flat up to 91 % of the lower of both
       Nyquist frequencies, 130 dB down as far above it) or "polyphase"
-      (`scipy.signal.resample_poly`: flat to 0.2 % up to 75 %, 57 dB down a quarter above).
+      (`scipy.signal.resample_poly`: flat to 0.2 % up to 75 %, 57 dB down as far above).
 
   Raises:
     ValueError: a rate below 1, or an unknown resampler.
