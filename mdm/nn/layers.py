@@ -28,6 +28,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "relu": jax.nn.relu,
   "sigmoid": jax.nn.sigmoid,
   "silu": jax.nn.silu,
+  "tanh": jnp.tanh,
 }
 GATES = {"swiglu": "silu", "geglu": "gelu_tanh", "sigmoid-gated": "sigmoid"}
 
