@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from mdm.api.model import load
-from mdm.evaluation import attention_aot, attention_bench
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_learned import learned_scores
-from mdm.evaluation.attention_peers import PEERS, TORCH_PEERS, check_peers
-from mdm.evaluation.attention_problems import DTYPES, parse_case
-from mdm.evaluation.attention_rates import open_gauge
+from mdm.evaluation.attention import aot as attention_aot
+from mdm.evaluation.attention import bench as attention_bench
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.learned import learned_scores
+from mdm.evaluation.attention.peers import PEERS, TORCH_PEERS, check_peers
+from mdm.evaluation.attention.problems import DTYPES, parse_case
 from mdm.evaluation.line_plots import draw_lines, find_crossover, save_plot
+from mdm.evaluation.rates import open_gauge
 from mdm.evaluation.torch_process import TorchProcess, torch_python
 from mdm.kernels.dispatch import choose_backend
 from mdm.masks.choices import check_choice
@@ -72,7 +73,7 @@ def bench_attention(
   Args:
     shapes: "B,H,K,N,D,W" each; none for those of this kind of device.
     backends: of `interval_attention`; the first is what others are compared with.
-    peers: of `evaluation.attention_peers.PEERS`; one that is missing is noted.
+    peers: of `evaluation.attention.peers.PEERS`; one that is missing is noted.
     patterns: how scores are drawn: "iid", "clustered" (neighbours share one), "recency"
       (the latest are best) or "learned".
     run: whose scores the pattern "learned" has: a run or exported weights with dynamic

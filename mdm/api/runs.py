@@ -129,13 +129,14 @@ def bench_problem(
   """Numbers of a method's step on its reference problem, beside PyTorch if wanted.
 
   Args:
-    method: name of a method that has one, see `evaluation/step_problems.py`.
+    method: name of a method that has one, see `evaluation/steps/problems.py`.
     overrides: "section.key=value" each.
     steps: passes in a round.
     rounds: rounds of everything in turn.
     torch: an interpreter that has PyTorch and transformers; None for no peer.
   """
-  from mdm.evaluation import step_bench, step_problems
+  from mdm.evaluation.steps import bench as step_bench
+  from mdm.evaluation.steps import problems as step_problems
 
   problem = step_problems.find_problem(method)
   cfg = step_problems.problem_config(problem, overrides)

@@ -102,7 +102,7 @@ def bench_command(args: argparse.Namespace) -> None:
 def bench_numbers_command(args: argparse.Namespace) -> None:
   """`mdm bench step` and `mdm bench rendering`."""
   from mdm import api
-  from mdm.evaluation.step_problems import MODULES
+  from mdm.evaluation.steps.problems import MODULES
 
   if args.what == "step" and not args.config:
     raise ValueError(
@@ -174,8 +174,8 @@ def bench_attention_command(args: argparse.Namespace) -> None:
 def compile_attention_command(args: argparse.Namespace) -> None:
   """`mdm bench attention --aot CHIP`."""
   from mdm import api
-  from mdm.evaluation.attention_aot import format_rows
-  from mdm.evaluation.attention_floor import Case
+  from mdm.evaluation.attention.aot import format_rows
+  from mdm.evaluation.attention.floor import Case
 
   report = api.compile_attention(args.aot, args.shapes, dtype=args.dtype)
   rows = report["rows"]

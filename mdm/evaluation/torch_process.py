@@ -1,7 +1,7 @@
 """PyTorch in a process of its own, beside us in the same rounds.
 
 The process may belong to another interpreter, so that nothing here depends on PyTorch;
-what it runs is `attention_torch.py`, or another file that answers as that does.
+what it runs is `attention/in_torch.py`, or another file that answers as that does.
 """
 
 import functools
@@ -18,19 +18,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from mdm.evaluation.attention_entrants import (
+from mdm.evaluation.attention.entrants import (
   LEAST_S,
   MEMORY_SHARE,
   Entrant,
   free_mib,
 )
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_peers import SAME, TORCH_PEERS
-from mdm.evaluation.attention_problems import Problem
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.peers import SAME, TORCH_PEERS
+from mdm.evaluation.attention.problems import Problem
 from mdm.kernels.eviction import eviction_times
 from mdm.training.hardware import count_cores
 
-SCRIPT = Path(__file__).with_name("attention_torch.py")
+SCRIPT = Path(__file__).with_name("attention") / "in_torch.py"
 
 
 class TorchProcess:
@@ -140,7 +140,7 @@ class TorchProcess:
     ], notes
 
   def rates(self, dtype: str) -> dict[str, float]:
-    """What its products and exponentials reach; see `attention_rates.py`."""
+    """What its products and exponentials reach; see `rates.py`."""
     found = self.ask(rates=dtype, threads=count_threads())
     return {name: float(rate) for name, rate in found.items()}
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mdm import cli
 from mdm.api import attending
-from mdm.evaluation.attention_rates import Gauge, Rates
+from mdm.evaluation.rates import Gauge, Rates
 from mdm.training import topology
 
 SHAPES = ("1,2,1,16,8,2", "1,2,1,128,8,2")

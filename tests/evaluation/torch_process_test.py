@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mdm.evaluation import torch_process
-from mdm.evaluation.attention_decoding import open_steps
-from mdm.evaluation.attention_entrants import our_entrant
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_problems import draw_problem
+from mdm.evaluation.attention.decoding import open_steps
+from mdm.evaluation.attention.entrants import our_entrant
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.problems import draw_problem
 from mdm.evaluation.torch_process import TorchProcess, torch_python
 
 CASE = Case(1, 4, 2, 70, 16, 9)

@@ -28,10 +28,10 @@ import jax
 import ml_collections
 import numpy as np
 
-from mdm.evaluation.attention_entrants import describe_program
-from mdm.evaluation.attention_rates import Rates, open_gauge
+from mdm.evaluation.attention.entrants import describe_program
 from mdm.evaluation.flops import count_flops
-from mdm.evaluation.step_problems import Part, StepProblem
+from mdm.evaluation.rates import Rates, open_gauge
+from mdm.evaluation.steps.problems import Part, StepProblem
 from mdm.evaluation.torch_process import TorchProcess, count_threads
 from mdm.training import loop, sharding
 from mdm.training.build import compute_dtype
@@ -43,7 +43,7 @@ from mdm.training.place import place_in_training
 from mdm.training.state import State
 from mdm.training.step import objective
 
-SCRIPT = Path(__file__).with_name("step_torch.py")
+SCRIPT = Path(__file__).with_name("in_torch.py")
 NEEDS = ("torch", "numpy", "transformers")
 UPDATE_BYTES = 7 * 4  # a parameter: read it, gradient, two moments; write all but one
 PEER_KINDS = {

@@ -9,8 +9,8 @@ import pytest
 from flax.core import meta
 from toys.steps import SMALL
 
-from mdm.evaluation import step_mae
-from mdm.evaluation.step_problems import find_problem, problem_config
+from mdm.evaluation.steps import mae as step_mae
+from mdm.evaluation.steps.problems import find_problem, problem_config
 from mdm.training import build, config
 
 

@@ -4,13 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.evaluation import attention_bench, attention_decoding, attention_entrants
-from mdm.evaluation.attention_decoding import open_steps
-from mdm.evaluation.attention_entrants import ours
-from mdm.evaluation.attention_floor import Case, floor_s, forward_work
-from mdm.evaluation.attention_peers import PEERS, jax_peer
-from mdm.evaluation.attention_problems import draw_problem
-from mdm.evaluation.attention_rates import Gauge, Rates
+from mdm.evaluation.attention import bench as attention_bench
+from mdm.evaluation.attention import decoding as attention_decoding
+from mdm.evaluation.attention import entrants as attention_entrants
+from mdm.evaluation.attention.decoding import open_steps
+from mdm.evaluation.attention.entrants import ours
+from mdm.evaluation.attention.floor import Case, floor_s, forward_work
+from mdm.evaluation.attention.peers import PEERS, jax_peer
+from mdm.evaluation.attention.problems import draw_problem
+from mdm.evaluation.rates import Gauge, Rates
 
 CASE = Case(2, 4, 2, 90, 8, 16, is_step=True)
 RATES = Rates(1e9, 1e9, 1e9, "made up")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdm.evaluation.step_problems import MODULES, find_problem, problem_config
+from mdm.evaluation.steps.problems import MODULES, find_problem, problem_config
 from mdm.methods.base import Method
 from mdm.training import build, loop
 

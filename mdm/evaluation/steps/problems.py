@@ -18,7 +18,7 @@ from mdm.masks.choices import check_choice
 from mdm.methods.base import Method
 from mdm.training import config
 
-MODULES = {"image.mae": "mdm.evaluation.step_mae"}
+MODULES = {"image.mae": "mdm.evaluation.steps.mae"}
 
 Batch = Mapping[str, jax.Array]
 

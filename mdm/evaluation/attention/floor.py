@@ -12,7 +12,7 @@ backward factor from *FlashAttention-2*, Dao, 2023, section 4.1.
 
 from typing import NamedTuple
 
-from mdm.evaluation.attention_rates import Rates
+from mdm.evaluation.rates import Rates
 
 BACKWARD = 2.5  # products of the backward pass over those of the forward, recomputed
 

@@ -3,9 +3,9 @@
 import jax
 import pytest
 
-from mdm.evaluation import attention_aot
-from mdm.evaluation.attention_aot import CHIPS, compile_case, describe_chip, format_rows
-from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention import aot as attention_aot
+from mdm.evaluation.attention.aot import CHIPS, compile_case, describe_chip, format_rows
+from mdm.evaluation.attention.floor import Case
 
 CASE = Case(1, 2, 1, 512, 16, 32)
 

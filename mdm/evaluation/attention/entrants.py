@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_problems import Problem
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.problems import Problem
 from mdm.kernels.dispatch import choose_backend, choose_chunk
 from mdm.kernels.eviction import eviction_times
 from mdm.kernels.interval_attention import attend_tiles, interval_attention

@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from mdm.evaluation.step_problems import Part, StepProblem
+from mdm.evaluation.steps.problems import Part, StepProblem
 from mdm.masks.scores import count_kept
 from mdm.methods.base import Method
 from mdm.nn.patches import grid_of
@@ -136,5 +136,5 @@ def encode(
 
 
 PROBLEM = StepProblem(
-  make_config, draw_batch, "step_mae_torch.py", describe, encoder_parts
+  make_config, draw_batch, "mae_in_torch.py", describe, encoder_parts
 )

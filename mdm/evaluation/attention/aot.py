@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from mdm.evaluation.attention_entrants import Attend, describe_program, ours
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_peers import jax_peer
+from mdm.evaluation.attention.entrants import Attend, describe_program, ours
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.peers import jax_peer
 from mdm.training.topology import GPUS, describe_gpu, describe_tpus
 
 DENSE = {"tpu": ("xla", "splash"), "gpu": ("xla",), "cpu": ("xla",)}

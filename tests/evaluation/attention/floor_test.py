@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from mdm.evaluation.attention_floor import (
+from mdm.evaluation.attention.floor import (
   Case,
   both_work,
   count_pairs,
   floor_s,
   forward_work,
 )
-from mdm.evaluation.attention_rates import KNOWN, Rates
+from mdm.evaluation.rates import KNOWN, Rates
 
 H200 = KNOWN["NVIDIA H200", "bfloat16"]
 

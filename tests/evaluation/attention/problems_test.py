@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_problems import (
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.problems import (
   CLUSTER,
   PATTERNS,
   draw_problem,

@@ -14,23 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from mdm.evaluation.attention_decoding import STEP_PEERS, open_steps
-from mdm.evaluation.attention_entrants import (
+from mdm.evaluation.attention.decoding import STEP_PEERS, open_steps
+from mdm.evaluation.attention.entrants import (
   MEMORY_SHARE,
   Entrant,
   free_mib,
   our_entrant,
 )
-from mdm.evaluation.attention_floor import (
+from mdm.evaluation.attention.floor import (
   Case,
   both_work,
   count_pairs,
   floor_s,
   forward_work,
 )
-from mdm.evaluation.attention_peers import open_jax_peers
-from mdm.evaluation.attention_problems import Problem, draw_problem
-from mdm.evaluation.attention_rates import Gauge, Rates
+from mdm.evaluation.attention.peers import open_jax_peers
+from mdm.evaluation.attention.problems import Problem, draw_problem
+from mdm.evaluation.rates import Gauge, Rates
 from mdm.evaluation.torch_process import TorchProcess
 
 PARTS = ("selection", "gather", "attention")

@@ -3,8 +3,8 @@
 import jax
 import pytest
 
-from mdm.evaluation import attention_rates
-from mdm.evaluation.attention_rates import (
+from mdm.evaluation import rates as gauging
+from mdm.evaluation.rates import (
   KNOWN,
   Gauge,
   Rates,
@@ -35,17 +35,17 @@ def test_what_is_known_of_a_device_is_not_measured(monkeypatch):
 
 @pytest.mark.parametrize(("dtype", "count"), [("float32", 3), ("bfloat16", 2)])
 def test_numpy_and_other_probes_are_tried_beside_jax_s(monkeypatch, dtype, count):
-  monkeypatch.setattr(attention_rates, "jax_probe", lambda *_: dict)
+  monkeypatch.setattr(gauging, "jax_probe", lambda *_: dict)
   assert len(open_gauge(dtype, [dict]).probes) == count
 
 
 def test_rates_count_the_work_over_the_least_time(monkeypatch):
-  monkeypatch.setattr(attention_rates, "_best_s", lambda *_, **__: 0.5)
+  monkeypatch.setattr(gauging, "_best_s", lambda *_, **__: 0.5)
   rates = jax_probe("bfloat16", [(4, 8, 2), (2, 2, 2)], 640)()
   assert rates == {
     "flops_per_s": 2 * 4 * 8 * 2 / 0.5,
     "bytes_per_s": 8 * 640 / 0.5,
-    "exps_per_s": attention_rates.EXPONENTIALS * 10 / 0.5,
+    "exps_per_s": gauging.EXPONENTIALS * 10 / 0.5,
   }
   assert numpy_probe([(2, 2, 2), (4, 8, 2)])() == {"flops_per_s": 256.0}
 
@@ -54,14 +54,14 @@ def test_the_least_time_counts_but_not_the_first_and_arrays_are_handed_on(monkey
   clock = iter(
     [0.0, 1, 1, 9, 9, 14.0, 14, 22, 22, 30, 30, 38]
   )  # 1 s, then 8, 5, 8, 8, 8
-  monkeypatch.setattr(attention_rates.time, "perf_counter", lambda: next(clock))
+  monkeypatch.setattr(gauging.time, "perf_counter", lambda: next(clock))
   given = []
 
   def double(x):
     given.append(x)
     return 2 * x
 
-  assert attention_rates._best_s(double, 1, is_handed_on=True) == 5
+  assert gauging._best_s(double, 1, is_handed_on=True) == 5
   assert given == [1, 2, 4, 8, 16, 32]
 
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm.evaluation.attention_entrants import Attend, Entrant, jax_entrant
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_problems import Problem
+from mdm.evaluation.attention.entrants import Attend, Entrant, jax_entrant
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.problems import Problem
 from mdm.kernels.eviction import eviction_times
 from mdm.kernels.intervals import Intervals, dense_mask
 from mdm.masks.choices import check_choice

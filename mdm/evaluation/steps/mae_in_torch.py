@@ -1,4 +1,4 @@
-"""ViTMAE of transformers, for PyTorch's process: `step_torch.py` loads this file."""
+"""ViTMAE of transformers, for PyTorch's process: `in_torch.py` loads this file."""
 
 import importlib
 from collections.abc import Callable

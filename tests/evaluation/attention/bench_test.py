@@ -3,13 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.evaluation import attention_bench, attention_entrants
-from mdm.evaluation.attention_bench import format_rows, make_rows, time_entrants
-from mdm.evaluation.attention_entrants import Entrant, describe_program, our_entrant
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_peers import jax_peer, open_jax_peers
-from mdm.evaluation.attention_problems import draw_problem
-from mdm.evaluation.attention_rates import Gauge, Rates
+from mdm.evaluation.attention import bench as attention_bench
+from mdm.evaluation.attention import entrants as attention_entrants
+from mdm.evaluation.attention.bench import format_rows, make_rows, time_entrants
+from mdm.evaluation.attention.entrants import Entrant, describe_program, our_entrant
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.peers import jax_peer, open_jax_peers
+from mdm.evaluation.attention.problems import draw_problem
+from mdm.evaluation.rates import Gauge, Rates
 
 RATES = Rates(1e9, 1e9, 1e9, "made up")
 CASE = Case(1, 2, 1, 256, 8, 8)

@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdm.evaluation.attention_entrants import (
+from mdm.evaluation.attention.entrants import (
   LEAST_S,
   MOST_REPEATS,
   Entrant,
   check_memory,
   describe_program,
 )
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_problems import Problem
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.problems import Problem
 from mdm.kernels.interval_attention import interval_attention
 from mdm.kernels.intervals import Intervals
 from mdm.nn.mixers import kept as slots

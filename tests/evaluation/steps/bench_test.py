@@ -11,9 +11,10 @@ import pytest
 from toys.steps import SMALL
 
 from mdm import cli
-from mdm.evaluation import step_bench, step_mae
-from mdm.evaluation.attention_rates import Rates
-from mdm.evaluation.step_problems import Part, find_problem, problem_config
+from mdm.evaluation.rates import Rates
+from mdm.evaluation.steps import bench as step_bench
+from mdm.evaluation.steps import mae as step_mae
+from mdm.evaluation.steps.problems import Part, find_problem, problem_config
 from mdm.training import sharding
 
 FAKE = """
@@ -22,7 +23,7 @@ for line in sys.stdin:
   asked = json.loads(line)
   if "open" in asked:
     told = {"version": asked["dtype"], "device": "cpu", "parameters": asked["batch"]}
-    assert asked["open"].endswith("step_mae_torch.py"), asked
+    assert asked["open"].endswith("mae_in_torch.py"), asked
     assert asked["optimizer"]["weight_decay"] == 0.05, asked
   elif "time" in asked:
     told = {"seconds": {"step": 8.0, "step_fused": 4.0}.get(asked["time"], 2.0)}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mdm.evaluation.attention_floor import Case
+from mdm.evaluation.attention.floor import Case
 from mdm.masks.choices import check_choice
 
 PATTERNS = ("iid", "clustered", "recency", "learned")
@@ -69,7 +69,7 @@ def draw_problem(
   """Normal arrays, and positive scores by the case's pattern, float32.
 
   Args:
-    learned: of `attention_learned.py`, which the pattern of that name needs.
+    learned: of `learned.py`, which the pattern of that name needs.
   """
   b, h, g, n, d = case[:5]
   q = 1 if case.is_step else n

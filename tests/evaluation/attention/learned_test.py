@@ -7,8 +7,8 @@ from flax.core import meta
 from toys.mixing import OneHead
 
 from mdm.data import datasets
-from mdm.evaluation import attention_learned
-from mdm.evaluation.attention_learned import learned_scores
+from mdm.evaluation.attention import learned as attention_learned
+from mdm.evaluation.attention.learned import learned_scores
 from mdm.evaluation.recall import UNREAD
 from mdm.methods.base import Method
 from mdm.methods.text.recall import Recall

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.evaluation import attention_peers
-from mdm.evaluation.attention_floor import Case
-from mdm.evaluation.attention_peers import (
+from mdm.evaluation.attention import peers as attention_peers
+from mdm.evaluation.attention.floor import Case
+from mdm.evaluation.attention.peers import (
   JAX_PEERS,
   check_peers,
   jax_peer,
@@ -18,7 +18,7 @@ from mdm.evaluation.attention_peers import (
   splash,
   why_not,
 )
-from mdm.evaluation.attention_problems import draw_problem
+from mdm.evaluation.attention.problems import draw_problem
 
 CASE = Case(1, 4, 2, 128, 8, 9)
 

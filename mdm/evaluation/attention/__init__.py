@@ -1,0 +1,1 @@
+"""How fast attention is, beside what it must cost and beside other libraries."""

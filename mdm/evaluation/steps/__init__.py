@@ -1,0 +1,1 @@
+"""How fast a training step is, beside what it must cost and beside PyTorch."""
