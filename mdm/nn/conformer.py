@@ -145,7 +145,8 @@ class ConformerBlock(nn.Module):
       x = self._convolve(self._look(x, visible), valid)
     x = x + 0.5 * self._think(x, "mlp_last")
     x = zero_padding(LayerNorm(self.epsilon, name="norm")(x), valid)
-    self.sow(NOTES, "layer", x)
+    if not self.is_initializing():  # notes are no variables
+      self.sow(NOTES, "layer", x)
     return x
 
   def _think(self, x: Float[Array, "b n d"], name: str) -> Float[Array, "b n d"]:

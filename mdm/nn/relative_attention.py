@@ -29,7 +29,8 @@ def distance_sinusoids(length: int, width: int) -> Float[np.ndarray, "m d"]:
     ValueError: an odd width.
   """
   after = sinusoids(length, width)  # of 0, 1, ...
-  before = after[1:] * np.tile(np.float32([-1, 1]), width // 2)  # sines are odd
+  signs = np.tile(np.array([-1, 1], np.float32), width // 2)  # sines are odd
+  before = after[1:] * signs
   return np.concatenate([after[::-1], before])
 
 
