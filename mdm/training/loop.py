@@ -39,7 +39,7 @@ from mdm.training.progress import Progress
 from mdm.training.state import State, init_state, init_variables
 from mdm.training.step import Metrics, StepSettings, compile_train_step, make_train_step
 from mdm.training.stopping import StopRequest
-from mdm.training.workdir import claim_workdir
+from mdm.training.workdir import claim_workdir, hold_workdir
 from mdm.training.writers import Writer, open_writers
 
 T = TypeVar("T")
@@ -113,14 +113,15 @@ def train(
     evaluators: functions of the variables whose numbers are logged by their name.
 
   Raises:
-    ValueError: a setting is wrong, or the folder belongs to another config.
+    ValueError: a setting is wrong, or the folder belongs to another config or to a
+      training that runs.
     NonFiniteError: a metric was not finite and `train.on_nan` is "stop".
     CheckpointError: a checkpoint could not be written or read.
   """
   clock = Clock()
   run = prepare_run(cfg, workdir, feed=feed, evaluators=evaluators or {}, clock=clock)
   try:
-    with jax.set_mesh(run.mesh), StopRequest() as stop:
+    with hold_workdir(run.workdir), jax.set_mesh(run.mesh), StopRequest() as stop:
       state, metrics = take_steps(run, start_state(run), stop)
       return finish(run, state, metrics, stop)
   finally:

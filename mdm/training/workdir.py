@@ -1,12 +1,20 @@
-"""The folder of a run belongs to one config, and to what else is stored in it."""
+"""The folder of a run belongs to one config, what is stored with it, and one training.
 
+A second training in the same folder would write over the checkpoints of the first.
+"""
+
+import contextlib
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import jax
 import ml_collections
 
 from mdm.training import config
+
+LOCK = ".lock"
 
 
 def claim_workdir(
@@ -50,3 +58,40 @@ def claim_workdir(
       f"--workdir {folder} cannot be written ({error.strerror}); name another folder."
     ) from None
   return folder
+
+
+@contextlib.contextmanager
+def hold_workdir(folder: Path) -> Iterator[None]:
+  """Keeps other trainings out of the folder; ends with the process, however it ends.
+
+  The first process of a training holds it for all. Where the system or the file system
+  has no locks, nothing is held.
+
+  Raises:
+    ValueError: another process trains there.
+  """
+  try:
+    import fcntl
+  except ImportError:  # not a POSIX system
+    yield
+    return
+  if jax.process_index():
+    yield
+    return
+  with (folder / LOCK).open("a+") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      owner = file.read().strip() or "another process"
+      raise ValueError(
+        f"--workdir {folder} is being trained in by {owner}; wait for it, stop it, or "
+        "use another folder."
+      ) from None
+    except OSError:  # a file system without locks
+      pass
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    yield
+    file.truncate(0)

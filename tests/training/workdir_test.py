@@ -1,10 +1,13 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from toys import masked
 
 from mdm import api
-from mdm.training.workdir import claim_workdir
+from mdm.training.workdir import claim_workdir, hold_workdir
 
 
 def test_a_folder_keeps_its_config_and_its_files(tmp_path):
@@ -27,3 +30,24 @@ def test_a_folder_of_other_data_is_refused_and_left_as_it_was(tmp_path):
 def test_a_run_on_texts_keeps_its_tokenizer(tiny_text):
   kept = json.loads((tiny_text.run / "tokenizer.json").read_text())
   assert kept == api.load(tiny_text.run).tokenizer.to_json()
+
+
+TRY = """
+import pathlib, sys
+from mdm.training.workdir import hold_workdir
+try:
+  with hold_workdir(pathlib.Path(sys.argv[1])):
+    print("held")
+except ValueError as error:
+  print(error)
+"""
+
+
+def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(tmp_path):
+  def another():
+    run = [sys.executable, "-c", TRY, tmp_path]
+    return subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+  with hold_workdir(tmp_path):
+    assert f"is being trained in by process {os.getpid()} on" in another()
+  assert another() == "held\n"
