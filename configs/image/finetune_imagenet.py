@@ -11,7 +11,8 @@ ViT-H/14: as L, with --set model.encoder.patch=14 --set model.encoder.width=1280
   --set model.encoder.depth=32 --set model.encoder.drop_path=0.3
 
 Hardware: 32 GPUs or a TPU v4-32. Published accuracy: B 83.7%, L 85.9%, H 86.9%. Not
-measured here. What differs from the published recipe: no RandAugment.
+measured here. What differs from the published recipe: images are mirrored after
+RandAugment (mdm/data/image_randaugment.py), not before.
 """
 
 from mdm.training import config
@@ -48,6 +49,9 @@ def get_config():
     "crop": "random",
     "crop_scale": (0.08, 1.0),
     "crop_share": 0.875,
+    "randaugment": 9.0,  # timm's rand-m9-mstd0.5-inc1
+    "randaugment_ops": 2,
+    "randaugment_std": 0.5,
   }
   cfg.init = {
     "run": "runs/mae_imagenet",

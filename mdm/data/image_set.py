@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from mdm.data import building, crops, images
 from mdm.data.image_folders import list_folder
+from mdm.data.image_randaugment import randaugment_images
 from mdm.data.image_records import count_examples, open_source
 from mdm.data.image_settings import ImageSettings
 from mdm.data.records import Record
@@ -74,7 +75,7 @@ class ImageSet:
   @property
   def is_in_memory(self) -> bool:
     """Whether a batch is a copy of pixels that are there already."""
-    return self._images is not None
+    return self._images is not None and not self.settings.randaugment
 
   @property
   def num_corrupt(self) -> int:
@@ -124,9 +125,9 @@ class ImageSet:
   def draw(
     self, indices: Int[np.ndarray, "b"], places: Int[np.ndarray, "b"], seed: int
   ) -> dict[str, np.ndarray]:
-    """The same for training; with random crops, by seed and place in the stream."""
-    rngs = None
-    if self.settings.crop == "random":
+    """The same for training; crops and RandAugment by seed and place in the stream."""
+    rngs, settings = None, self.settings
+    if settings.crop == "random":
       rngs = [np.random.default_rng((seed, place)) for place in places.tolist()]
     pixels, labels, is_whole = self._read(indices, rngs)
     while not is_whole.all():
@@ -134,6 +135,15 @@ class ImageSet:
       indices = np.where(is_whole, indices, (indices + 1) % len(self))
       chosen = None if rngs is None else [rngs[k] for k in again]
       pixels[again], labels[again], is_whole[again] = self._read(indices[again], chosen)
+    if settings.randaugment:
+      pixels = randaugment_images(
+        pixels,
+        places,
+        seed=seed,
+        magnitude=settings.randaugment,
+        num_ops=settings.randaugment_ops,
+        deviation=settings.randaugment_std,
+      )
     return self._arrange(pixels, labels)
 
   def _arrange(self, pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

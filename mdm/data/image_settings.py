@@ -29,6 +29,10 @@ class ImageSettings(DataSettings):
       224/256 = 0.875.
     crop_scale: for random, least and greatest share of the image's area.
     crop_ratio: for random, least and greatest ratio of width to height.
+    randaugment: 0 none to 10, magnitude of RandAugment in training, after the crop
+      (data/image_randaugment.py); published 9. For the form "image".
+    randaugment_ops: operations of RandAugment drawn for an image.
+    randaugment_std: deviation of the magnitude from operation to operation.
     label_share: share of the training examples that are used, the same of each class
       and at least one of each; smaller shares are subsets of larger ones.
     label_seed: of which ones.
@@ -50,6 +54,9 @@ class ImageSettings(DataSettings):
   crop_share: float = 1.0
   crop_scale: tuple[float, float] = (0.2, 1.0)
   crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+  randaugment: float = 0.0
+  randaugment_ops: int = 2
+  randaugment_std: float = 0.5
   label_share: float = 1.0
   label_seed: int = 0
   on_corrupt: str = "stop"
@@ -59,6 +66,7 @@ class ImageSettings(DataSettings):
     """Raises ValueError for values out of range."""
     self._check_choices()
     self._check_crop()
+    self._check_randaugment()
     size = self.image_size
     if size is not None and min(size) < 1:
       raise ValueError(
@@ -101,4 +109,23 @@ class ImageSettings(DataSettings):
       raise ValueError(
         "data.in_memory = True keeps one crop of each image, but data.crop = 'random' "
         "draws a new one each time; leave in_memory out, or crop on the device."
+      )
+
+  def _check_randaugment(self) -> None:
+    """Raises ValueError for amounts out of range, or pixels that are to be learned."""
+    for key in ("randaugment", "randaugment_std"):
+      if not 0 <= getattr(self, key) <= 10:
+        raise ValueError(
+          f"data.{key} = {getattr(self, key)} lies outside [0, 10]; published are "
+          "data.randaugment=9 and data.randaugment_std=0.5."
+        )
+    if self.randaugment_ops < 1:
+      raise ValueError(
+        f"data.randaugment_ops = {self.randaugment_ops} must be 1 or more; for no "
+        "operation write data.randaugment=0."
+      )
+    if self.randaugment and self.form == "tokens":
+      raise ValueError(
+        f"data.randaugment = {self.randaugment} changes the very pixels that are "
+        "learned where data.form = 'tokens'; write data.randaugment=0."
       )

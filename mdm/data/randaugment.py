@@ -47,11 +47,11 @@ import numpy as np
 from jaxtyping import Int, Int16, UInt8
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from mdm.data.images import suits_bucket
+from mdm.data import picture_ops
+from mdm.data.images import suits_bucket, to_picture
+from mdm.data.picture_ops import MAX_MAGNITUDE, Move
 
 Operation = Callable[[Image.Image, float, np.random.Generator], Image.Image]
-MAX_MAGNITUDE = 10
-_STREAM = 0x52414E44  # sets these draws apart from others of the same seed
 _QUANTILES = 1 << 15
 _TRIES = 8  # one in ten changes rotates
 _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
@@ -82,7 +82,7 @@ def randaugment(
   wanted = [None] * len(images) if ratios is None else ratios
   changed = []
   for pixels, place, ratio in zip(images, index.tolist(), wanted, strict=True):
-    rng = np.random.default_rng((seed % (1 << 64), place, _STREAM))
+    rng = picture_ops.make_generator(seed, place)
     for _ in range(_TRIES):
       found = change_image(pixels, rng, magnitude=magnitude, num_ops=num_ops)
       if ratio is None or suits_bucket(found.shape[1], found.shape[0], ratio):
@@ -102,7 +102,7 @@ def change_image(
 ) -> UInt8[np.ndarray, "rows columns c"]:
   """One image with `num_ops` distinct operations drawn by `rng`."""
   order = rng.permutation(len(OPERATIONS))[:num_ops].tolist()
-  picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+  picture = to_picture(pixels)
   operations = tuple(OPERATIONS.values())
   for k, is_applied in zip(order, rng.random(num_ops) < 0.5, strict=True):
     if is_applied:
@@ -115,55 +115,36 @@ def _sign(rng: np.random.Generator) -> float:
   return 1.0 if rng.random() < 0.5 else -1.0
 
 
-def _geometry(picture: Image.Image, rng: np.random.Generator) -> dict:
+def _move(picture: Image.Image, rng: np.random.Generator) -> Move:
   """How a move interpolates, and what it fills with."""
   grey = 128 if picture.mode == "L" else (128, 128, 128)
-  return {"resample": _FILTERS[rng.integers(2)], "fillcolor": grey}
+  return Move(_FILTERS[rng.integers(2)], grey)
 
 
 def _rotate(
   picture: Image.Image, degrees: float, rng: np.random.Generator
 ) -> Image.Image:
-  """Turns counter-clockwise; the frame grows to hold all of it."""
-  return picture.rotate(degrees * _sign(rng), expand=True, **_geometry(picture, rng))
+  """Turns either way; the frame grows to hold all of it."""
+  sign = _sign(rng)
+  return picture_ops.rotate(picture, degrees * sign, _move(picture, rng), grows=True)
 
 
 def _shear(
   picture: Image.Image, x_per_y: float, y_per_x: float, rng: np.random.Generator
 ) -> Image.Image:
-  """The value at (x, y) is that of (x + x_per_y * y, y + y_per_x * x)."""
+  """Shears either way."""
   sign = _sign(rng)
-  return picture.transform(
-    picture.size,
-    Image.Transform.AFFINE,
-    (1, sign * x_per_y, 0, sign * y_per_x, 1, 0),
-    **_geometry(picture, rng),
-  )
+  return picture_ops.shear(picture, sign * x_per_y, sign * y_per_x, _move(picture, rng))
 
 
 def _translate(
-  picture: Image.Image, right: float, down: float, rng: np.random.Generator
+  picture: Image.Image, along_x: float, along_y: float, rng: np.random.Generator
 ) -> Image.Image:
-  """Moves by shares of width and height, or the other way."""
+  """Moves by shares of width and height, either way."""
   sign = _sign(rng)
-  return picture.transform(
-    picture.size,
-    Image.Transform.AFFINE,
-    (1, 0, sign * right * picture.width, 0, 1, sign * down * picture.height),
-    **_geometry(picture, rng),
+  return picture_ops.translate(
+    picture, sign * along_x, sign * along_y, _move(picture, rng)
   )
-
-
-def _posterize(picture: Image.Image, bits: int) -> Image.Image:
-  """Keeps the highest bits of each value; without any it is black."""
-  table = [value & (0xFF00 >> bits) for value in range(256)]
-  return picture.point(table * len(picture.getbands()))
-
-
-def _solarize_add(picture: Image.Image, amount: int) -> Image.Image:
-  """Adds to values below 128."""
-  table = [min(255, value + amount * (value < 128)) for value in range(256)]
-  return picture.point(table * len(picture.getbands()))
 
 
 def _blend(
@@ -172,8 +153,8 @@ def _blend(
   most: float,
   rng: np.random.Generator,
 ) -> Image.Image:
-  """Between the enhancer's blank (factor 0) and the image (1), or beyond it."""
-  return enhancer(picture).enhance(1 + most * _sign(rng))
+  """Towards the enhancer's blank, or as far beyond the picture."""
+  return picture_ops.blend(enhancer, picture, 1 + most * _sign(rng))
 
 
 def _bound(value: float, picture: Image.Image, share: float) -> int:
@@ -208,9 +189,9 @@ OPERATIONS: dict[str, Operation] = {
   "equalize": lambda image, s, rng: ImageOps.equalize(image),
   "invert": lambda image, s, rng: ImageOps.invert(image),
   "rotate": lambda image, s, rng: _rotate(image, 30 * s, rng),
-  "posterize": lambda image, s, rng: _posterize(image, 4 - int(4 * s)),
+  "posterize": lambda image, s, rng: picture_ops.posterize(image, 4 - int(4 * s)),
   "solarize": lambda image, s, rng: ImageOps.solarize(image, 256 - int(256 * s)),
-  "solarize_add": lambda image, s, rng: _solarize_add(image, int(110 * s)),
+  "solarize_add": lambda image, s, rng: picture_ops.solarize_add(image, int(110 * s)),
   "color": lambda image, s, rng: _blend(ImageEnhance.Color, image, 0.9 * s, rng),
   "contrast": lambda image, s, rng: _blend(ImageEnhance.Contrast, image, 0.9 * s, rng),
   "brightness": lambda image, s, rng: _blend(

@@ -23,6 +23,16 @@ from mdm.data.image_settings import ImageSettings
     ({"crop_scale": [0.5, 0.2]}, r"data\.crop_scale = \(0\.5, 0\.2\).*at most 1"),
     ({"crop_ratio": [0.5]}, r"data\.crop_ratio = \[0\.5\] has type list; write tuple"),
     ({"crop": "random", "in_memory": True}, r"in_memory = True keeps one crop"),
+    (
+      {"randaugment": 11},
+      r"data\.randaugment = 11\.0 lies outside \[0, 10\]; published",
+    ),
+    ({"randaugment_std": -1}, r"data\.randaugment_std = -1\.0 lies outside \[0, 10\]"),
+    ({"randaugment_ops": 0}, r"data\.randaugment_ops = 0 must be 1 or more; for no"),
+    (
+      {"randaugment": 9, "form": "tokens"},
+      r"data\.randaugment = 9\.0 changes.*data\.form = 'tokens'; write data\.randaug",
+    ),
     ({"name": "tfds"}, r"data\.tfds_name is missing; write a name of tfds\.load"),
     ({"folders": "x"}, r"data\.folders is no setting.*data\.folder\?"),
   ],
