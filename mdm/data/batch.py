@@ -2,7 +2,7 @@
 
 A batch is a flat dict of arrays. One table, used by every pipeline and every method.
 Axis letters are those of the whole package: b batch, n tokens, y x rows and columns,
-c channels, q questions.
+c channels, q questions, s samples of a sound, f frames of an encoder.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,13 @@ TABLE = {
   ),
   "places": Entry("int32", "b q", "positions at which something is asked for"),
   "answers": Entry("int32", "b q", "what is due at each of them"),
+  "audio": Entry(
+    "float32", "b s", "samples of one channel in [-1, 1]; exactly 0 behind the end"
+  ),
+  "audio_length": Entry("int32", "b", "how many of them are real"),
+  "confidence": Entry(
+    "float32", "b f", "how sure a recogniser is of each frame, in [0, 1]"
+  ),
   "label": Entry("int32", "b", "class, numbered from 0"),
   "index": Entry(
     "int32", "b", "place in the training stream; in evaluation the record"

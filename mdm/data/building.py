@@ -20,10 +20,17 @@ from typing import Any
 from mdm.data import published
 from mdm.data.image_settings import ImageSettings
 from mdm.data.settings import DataSettings, WordSettings
+from mdm.data.speech_settings import SpeechSettings
 
 MANIFEST = "checksums.json"
 CHECKED_BYTES = 4 << 30  # larger data sets are checked by length alone, to open at once
-MANUAL = ("iiit5k", "cifar10", "omniglot")  # built from files of the user's
+MANUAL = (
+  "iiit5k",
+  "cifar10",
+  "omniglot",
+  "spoken_digits",
+  "asterisk_prompts",
+)  # built from files of the user's
 CHUNK = 1 << 22  # bytes of a file that are read at once
 
 
@@ -68,6 +75,8 @@ def make_builder(settings: DataSettings, num_workers: int | None = None) -> Any:
     )
   if isinstance(settings, ImageSettings) and settings.name == "tfds":
     return published.make_builder(str(settings.tfds_name), home)
+  if isinstance(settings, SpeechSettings):
+    return _make_speech(settings, home)
   from mdm.data.builders import cifar10, iiit5k, omniglot
 
   kinds = {
@@ -76,6 +85,15 @@ def make_builder(settings: DataSettings, num_workers: int | None = None) -> Any:
     "omniglot": omniglot.OmniglotFiles,
   }
   return kinds[settings.name](data_dir=home, file_format="array_record")
+
+
+def _make_speech(settings: SpeechSettings, home: str) -> Any:
+  """The TFDS builder of recordings; its configuration is named after the settings."""
+  if settings.name == "tfds_speech":
+    return published.make_builder(str(settings.tfds_name), home)
+  module = importlib.import_module(f"mdm.data.builders.{settings.name}")
+  config = module.make_config(settings)
+  return module.BUILDER(data_dir=home, config=config, file_format="array_record")
 
 
 def open_builder(settings: DataSettings) -> Any:

@@ -73,6 +73,16 @@ IMAGES = Family(
   "mdm.data.image_set",
   "mdm.data.image_settings:ImageSettings",
 )
+SPEECH = Family(
+  {
+    "spoken_digits": "ten English digits by six men, who are held out (manual_dir)",
+    "asterisk_prompts": "telephone prompts in five languages, from Debian's packages",
+    "speech": "a folder of audio with texts, or a manifest of both (path)",
+    "tfds_speech": "audio with texts by name in TFDS, as librispeech (tfds_name)",
+  },
+  "mdm.data.speech_set",
+  "mdm.data.speech_settings:SpeechSettings",
+)
 RECALL = Family(
   {"mqar": "keys that ask for values told before, made up; one pair: a needle"},
   "mdm.data.recall",
@@ -83,14 +93,15 @@ NEEDLE = Family(
   "mdm.data.needle",
   "mdm.data.needle:NeedleSettings",
 )
-FAMILIES = (WORDS, CORPORA, PAIRS, HALVES, IMAGES, RECALL, NEEDLE)
+FAMILIES = (WORDS, CORPORA, PAIRS, HALVES, IMAGES, SPEECH, RECALL, NEEDLE)
 
 
 @runtime_checkable
 class Dataset(Protocol):
   """What the pipeline, the tools and the evaluations ask of any data set.
 
-  Examples of one split, numbered from 0.
+  Examples of one split, numbered from 0. One whose shapes differ much in size may also
+  have `multiple(shape)`: how many times the rows of a batch those of a shape have.
   """
 
   def __len__(self) -> int: ...

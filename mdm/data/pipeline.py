@@ -6,7 +6,8 @@ iterator has to remember is the step: to resume at step s is to start there.
 
 With buckets each shape has a stream of its own. A cycle of about N / B batches gives
 every shape its share of the batches in an order drawn from (seed, cycle), so that the
-shape of batch k is a function of k too, and no batch is ever short.
+shape of batch k is a function of k too, and no batch is ever short. A data set whose
+shapes differ much in size may ask for more rows of the small ones (`multiple`).
 
 Source: grain, dataset basics; MDiff4STR, 2025 (batches are made per bucket).
 """
@@ -45,32 +46,38 @@ class BatchPlan:
     self.process, self.seed = process, seed
     groups = _group(dataset)
     self._numbers = list(groups.values())
+    self._multiples = np.array([_multiple(dataset, shape) for shape in groups])
     self._orders = [
-      _order(len(numbers), seed + 7919 * k, self.local)[process::num_processes]
-      for k, numbers in enumerate(self._numbers)
+      _order(len(numbers), seed + 7919 * k, self.local * m)[process::num_processes]
+      for k, (numbers, m) in enumerate(
+        zip(self._numbers, self._multiples.tolist(), strict=True)
+      )
     ]
-    self._shares = _shares([len(n) for n in self._numbers], batch)
+    self._shares = _shares([len(n) for n in self._numbers], batch * self._multiples)
 
   def numbers(self, step: int) -> Int[np.ndarray, "b"]:
     """Record numbers of this process's rows of batch `step`."""
-    group, turn = self._turn(step)
+    group, turn, _ = self._turn(step)
     return self._numbers[group][self._orders[group][turn]]
 
   def places(self, step: int) -> Int[np.ndarray, "b"]:
     """Places of these rows in the training stream."""
-    first = step * self.batch + self.process * self.local
-    return np.arange(first, first + self.local)
+    group, _, before = self._turn(step)
+    local = self.local * int(self._multiples[group])
+    first = before * self.batch + self.process * local
+    return np.arange(first, first + local)
 
-  def _turn(self, step: int) -> tuple[int, int]:
-    """Whose batch a step is, and the how-manieth of its own."""
+  def _turn(self, step: int) -> tuple[int, int, int]:
+    """Whose batch a step is, the how-manieth of its own, and batches of rows before."""
     if len(self._shares) == 1:
-      return 0, step
+      return 0, step, step * int(self._multiples[0])
     cycle, place = divmod(step, int(self._shares.sum()))
     groups = np.repeat(np.arange(len(self._shares)), self._shares)
     groups = np.random.default_rng((self.seed, cycle)).permutation(groups)
     group = int(groups[place])
     turn = cycle * int(self._shares[group]) + int((groups[:place] == group).sum())
-    return group, turn
+    before = cycle * int(self._shares @ self._multiples)
+    return group, turn, before + int(self._multiples[groups[:place]].sum())
 
 
 class TrainBatches(Iterator[Batch]):
@@ -114,7 +121,7 @@ def train_batches(
   """Batches of the table in data/batch.py, from step `start` on, without end.
 
   Args:
-    batch: examples over all processes.
+    batch: examples over all processes; a multiple of it for shapes that ask for one.
     process: which of `num_processes` equal parts of each batch to give.
     threads: how many read ahead; 0 reads when asked; None chooses: ahead only where
       records must be decoded or changed.
@@ -156,18 +163,31 @@ def eval_batches(
       f"eval.batch = {batch} cannot be dealt to {num_processes} processes; write a "
       f"positive multiple of {num_processes}."
     )
-  local = batch // num_processes
-  for numbers in _group(dataset).values():
+  for shape, numbers in _group(dataset).items():
     numbers = numbers[numbers < limit] if limit is not None else numbers
-    for first in range(0, len(numbers), batch):
-      chosen = numbers[first : first + batch]
-      weight = (np.arange(batch) < len(chosen)).astype(np.float32)
-      chosen = np.pad(chosen, (0, batch - len(chosen)), "edge")
+    rows = batch * _multiple(dataset, shape)
+    local = rows // num_processes
+    for first in range(0, len(numbers), rows):
+      chosen = numbers[first : first + rows]
+      weight = (np.arange(rows) < len(chosen)).astype(np.float32)
+      chosen = np.pad(chosen, (0, rows - len(chosen)), "edge")
       part = slice(process * local, (process + 1) * local)
       found = dataset.fetch(chosen[part])
       found["index"] = chosen[part].astype(np.int32)
       found["weight"] = weight[part] * found.get("weight", np.float32(1))
       yield found
+
+
+def steps_of_epoch(dataset: Dataset, batch: int) -> int:
+  """Whole batches in as many rows as the data set has."""
+  groups = _group(dataset).items()
+  return int(sum(len(n) / _multiple(dataset, shape) for shape, n in groups) / batch)
+
+
+def _multiple(dataset: Dataset, shape: tuple[int, ...]) -> int:
+  """How many times the rows of a batch those of a shape have."""
+  choose = getattr(dataset, "multiple", None)
+  return 1 if choose is None else int(choose(shape))
 
 
 def _order(count: int, seed: int, local: int) -> grain.MapDataset:
@@ -185,7 +205,7 @@ def _group(dataset: Dataset) -> dict[tuple[int, ...], np.ndarray]:
   return {s: np.flatnonzero((dataset.shapes == s).all(axis=1)) for s in shapes}
 
 
-def _shares(counts: list[int], batch: int) -> np.ndarray:
+def _shares(counts: list[int], rows: Int[np.ndarray, "g"]) -> np.ndarray:
   """Batches of each group in a cycle, as near to its size as whole batches allow."""
-  exact = np.array(counts) / batch
+  exact = np.array(counts) / rows
   return np.maximum(1, np.rint(exact)).astype(np.int64)

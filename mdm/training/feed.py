@@ -68,7 +68,7 @@ def make_feed(cfg: ml_collections.ConfigDict) -> Feed:
   if (tokenizer := getattr(dataset, "tokenizer", None)) is not None:
     content = tokenizer.to_json()
     files["tokenizer.json"] = json.dumps(content, ensure_ascii=False, indent=1)
-  return Feed(batches, len(dataset) // batch, dataset.facts(), files)
+  return Feed(batches, pipeline.steps_of_epoch(dataset, batch), dataset.facts(), files)
 
 
 def check_facts(method: Method, facts: Mapping[str, Any]) -> None:

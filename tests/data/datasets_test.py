@@ -7,7 +7,8 @@ from mdm.data import datasets
 def test_every_named_data_set_says_what_it_is():
   names = {"rendered_words", "iiit5k", "folder", "kjv", "text_corpora", "text"}
   assert set(datasets.available()) == names | {
-    "pairs", "kjv_halves", "cifar10", "omniglot", "images", "tfds", "mqar", "needle"
+    "pairs", "kjv_halves", "cifar10", "omniglot", "images", "tfds", "mqar", "needle",
+    "spoken_digits", "asterisk_prompts", "speech", "tfds_speech",
   }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Int32
 from mdm.data.text.ids import plain_ids
 
 EOS_NAMES = ("<|endoftext|>", "</s>", "<eos>", "[EOS]", "<|end_of_text|>", "[SEP]")
+UNKNOWN = "[UNK]"
 PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")
 
 
@@ -102,6 +103,38 @@ def train_bpe(
   )
   inner.train_from_iterator(texts, trainer)
   return LibraryTokenizer(json.loads(inner.to_str()))
+
+
+def train_wordpiece(texts: Iterable[str], *, vocab_size: int) -> LibraryTokenizer:
+  """A WordPiece of words parted by spaces; what continues a word begins with "##".
+
+  Every character of the texts is a piece of its own, at a word's beginning and within
+  one, so that no text of these characters is unknown.
+
+  Raises:
+    ValueError: fewer ids than the characters need.
+
+  Source: Japanese and Korean Voice Search, Schuster, 2012, section 3.
+  """
+  library = _library()
+  inner = library.Tokenizer(library.models.WordPiece(unk_token=UNKNOWN))
+  inner.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()
+  inner.decoder = library.decoders.WordPiece(prefix="##", cleanup=False)
+  kept = list(texts)
+  letters = sorted(set("".join(kept)) - {" "})
+  first = [UNKNOWN, *letters, *(f"##{letter}" for letter in letters)]
+  if vocab_size < len(first):
+    raise ValueError(
+      f"data.vocab_size = {vocab_size} is below the {len(first)} ids that a WordPiece "
+      f"of {len(letters)} characters starts from; write more."
+    )
+  trainer = library.trainers.WordPieceTrainer(
+    vocab_size=vocab_size, special_tokens=first, show_progress=False
+  )
+  inner.train_from_iterator(kept, trainer)
+  content = json.loads(inner.to_str())
+  content["added_tokens"] = content["added_tokens"][:1]  # letters are no special tokens
+  return LibraryTokenizer(content)
 
 
 def _first(ids: Mapping[str, int], names: Sequence[str]) -> int | None:
