@@ -7,6 +7,7 @@ VERBS = {
   "sample": "write text (mdm sample)",
   "score": "say how likely a text is (mdm score)",
   "answer": "answer questions (mdm eval)",
+  "transcribe": "write down speech (mdm eval)",
   "classify": "name what images show (mdm eval)",
   "reconstruct": "fill in hidden patches (mdm plot)",
   "encode": "give features of images (mdm eval)",
