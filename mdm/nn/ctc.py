@@ -171,6 +171,12 @@ def align(
   return Alignment(jnp.where(says, path // 2, -1), score, feasible)
 
 
+def token_frames(alignment: Alignment, tokens: int) -> Int[Array, "b n"]:
+  """The first frame that says each of `tokens` tokens; -1 for those never said."""
+  says = alignment.token[:, None] == jnp.arange(tokens)[:, None]  # b n f
+  return jnp.where(says.any(-1), says.argmax(-1), -1)
+
+
 def _real(
   logits: Float[Array, "b f v"], frames: Bool[Array, "b f"]
 ) -> Float[Array, "b f v"]:

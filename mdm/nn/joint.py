@@ -26,17 +26,15 @@ class Joint(nn.Module):
   """Adds what was heard and what was said, and scores all classes.
 
   Attributes:
-    vocab_size: classes, blank among them.
+    vocab_size: tokens; blank is one class more, the last.
     width: of the hidden layer; published 640.
     act: its activation.
-    blank: the class that goes on a frame.
     chunk: frames whose scores are held at once; 0 for all.
   """
 
   vocab_size: int
   width: int = 640
   act: str = "tanh"
-  blank: int = 0
   chunk: int = 0
   dtype: DTypeLike = jnp.float32
 
@@ -46,9 +44,10 @@ class Joint(nn.Module):
     self.hear = Linear((self.width,), axes, dtype=self.dtype)
     self.say = Linear((self.width,), axes, use_bias=False, dtype=self.dtype)
     start = named(nn.initializers.xavier_normal(), "mlp", "vocab")
-    self.kernel = self.param("kernel", start, (self.width, self.vocab_size))
+    classes = self.vocab_size + 1
+    self.kernel = self.param("kernel", start, (self.width, classes))
     zeros = named(nn.initializers.zeros, "vocab")
-    self.bias = self.param("bias", zeros, (self.vocab_size,))
+    self.bias = self.param("bias", zeros, (classes,))
 
   def __call__(
     self,
@@ -63,7 +62,7 @@ class Joint(nn.Module):
       self.kernel.astype(self.dtype),
       self.bias,
       tokens,
-      blank=self.blank,
+      blank=self.vocab_size,
       act=self.act,
       chunk=self.chunk,
     )

@@ -63,12 +63,11 @@ class Prediction(nn.Module):
   """A transducer's memory of what was said: an embedding and layers of `Lstm`.
 
   Attributes:
-    vocab_size: classes, blank among them, which serves as the symbol of the start.
+    vocab_size: tokens; blank, one id more, serves as the symbol of the start.
     width: of the states; published 640.
     embed: width of the embedding; 0 for `width`.
     depth: layers; published 2.
     dropout: of the embedding and of each layer's outputs.
-    blank: the class that goes on a frame.
   """
 
   vocab_size: int
@@ -76,13 +75,12 @@ class Prediction(nn.Module):
   embed: int = 0
   depth: int = 2
   dropout: float = 0.0
-  blank: int = 0
   dtype: DTypeLike = jnp.float32
 
   def setup(self) -> None:
     """The parts, which whole transcripts and single steps share."""
     table = named(nn.initializers.normal(1.0), "vocab", "embed")
-    shape = (self.vocab_size, self.embed or self.width)
+    shape = (self.vocab_size + 1, self.embed or self.width)
     self.table = self.param("embedding", table, shape)
     self.layers = [Lstm(self.width, dtype=self.dtype) for _ in range(self.depth)]
     self.drop = nn.Dropout(self.dropout)
@@ -91,7 +89,7 @@ class Prediction(nn.Module):
     self, tokens: Int[Array, "b n"], *, train: bool
   ) -> Float[Array, "b u d"]:
     """Outputs after 0 .. n tokens; u = n + 1."""
-    said = jnp.pad(tokens, ((0, 0), (1, 0)), constant_values=self.blank)
+    said = jnp.pad(tokens, ((0, 0), (1, 0)), constant_values=self.vocab_size)
     return self._run(said, self.start(len(tokens)), train=train)[0]
 
   @nn.nowrap

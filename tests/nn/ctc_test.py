@@ -173,3 +173,11 @@ def test_the_alignment_is_the_likeliest_path_and_scores_as_it(batch):
     assert said == [k or -1 for k in path]
     assert float(score) == pytest.approx(best, rel=1e-5)
   assert (found.score <= -loss.nats + 1e-6).all()
+
+
+def test_tokens_begin_in_the_first_frame_that_says_them(batch):
+  found = ask(*batch)[3]
+  frames = np.asarray(ctc.token_frames(found, 3))
+  for row, token, valid in zip(frames, np.asarray(found.token), batch[3], strict=True):
+    for i, begin in enumerate(row.tolist()):
+      assert begin == (token.tolist().index(i) if valid[i] else -1)

@@ -88,13 +88,13 @@ def test_classes_may_lie_on_eight_devices(inputs):
 
 def test_single_cells_are_scored_as_in_training(inputs, variables_of):
   encoded, predicted, *_, tokens = inputs
-  joint = Joint(vocab_size=V, width=6, blank=2, chunk=2)
+  joint = Joint(vocab_size=V, width=6, chunk=2)
   variables = variables_of(joint, encoded, predicted, tokens)
   blank, token = joint.apply(variables, encoded, predicted, tokens)
   for t, u in ((0, 0), (4, 2), (2, 1)):
     cell = joint.apply(variables, encoded[:, t], predicted[:, u], method="score")
     np.testing.assert_allclose(jnp.exp(cell).sum(-1), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(cell[:, 2], blank[:, t, u], atol=1e-5)
+    np.testing.assert_allclose(cell[:, V], blank[:, t, u], atol=1e-5)
     np.testing.assert_allclose(
       cell[jnp.arange(B), tokens[:, u]], token[:, t, u], atol=1e-5
     )

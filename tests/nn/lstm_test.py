@@ -35,7 +35,7 @@ def test_outputs_are_those_of_the_equations(network):
   found = module.apply(variables, tokens, train=False)
   params = jax.tree.map(np.asarray, variables["params"])
   for row, said in zip(found, np.asarray(tokens), strict=True):
-    x = params["embedding"][[0, *said]]  # blank begins
+    x = params["embedding"][[VOCAB, *said]]  # blank begins
     for layer in ("layers_0", "layers_1"):
       x = by_hand(params[layer], x)
     np.testing.assert_allclose(row, x, atol=1e-5)
@@ -46,7 +46,7 @@ def test_steps_give_what_the_whole_gives(network):
   whole = module.apply(variables, tokens, train=False)
   state = module.start(2)
   for u in range(4):
-    token = jnp.zeros(2, jnp.int32) if u == 0 else tokens[:, u - 1]
+    token = jnp.full(2, VOCAB) if u == 0 else tokens[:, u - 1]
     outputs, state = module.apply(variables, token, state, method="step")
     np.testing.assert_allclose(outputs, whole[:, u], atol=1e-6)
 
