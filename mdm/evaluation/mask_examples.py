@@ -1,4 +1,4 @@
-"""An example of every mask the package has: of patch grids, tokens and attention."""
+"""An example of every mask the package has: of patches, tokens, speech, attention."""
 
 import dataclasses
 import functools
@@ -23,18 +23,22 @@ from mdm.masks.blocks import block_causal_visible, two_stream_visible
 from mdm.masks.cells import mask_cells
 from mdm.masks.corruption import hide_tokens
 from mdm.masks.grid_blocks import mask_grid_blocks
+from mdm.masks.guided_spans import PREFERS, mask_guided_spans
 from mdm.masks.hard import count_hard, hard_scores
 from mdm.masks.keys import example_keys, uniform_rows
+from mdm.masks.negatives import draw_negatives
 from mdm.masks.noise import SIGMAS, color_patterns, noise_windows
 from mdm.masks.random import mask_bernoulli, mask_exact
 from mdm.masks.replacement import replace_tokens
 from mdm.masks.schedule import MaskSchedule
 from mdm.masks.scores import count_kept, random_scores, split_by_score
+from mdm.masks.spans import RULES, mask_spans
 from mdm.masks.strategies import STRATEGIES, draw_noising
 from mdm.training.settings import at_least
 
 CELL_RATIO, BLOCK_RATIO = 0.6, 0.4  # SimMIM's and BEiT's own
 TOKENS = 24  # positions of a row or of attention
+FRAMES, SPAN = 48, 5  # frames of a row of speech, and of a span
 
 
 # Masks by (name, maker), as of `MaskExample`; in the order in which they are drawn.
@@ -88,9 +92,12 @@ def all_examples(sheet: MaskSheet) -> dict[str, list[MaskExample]]:
   grid = _of_grids(keys[:count], rows, columns, ratio)
   noise = _of_noise(keys[:count], rows, columns, ratio, seed)
   tokens, attention = _of_tokens(keys[: TOKENS // 2], ratio), _of_attention(keys[0])
+  frames, negatives = _of_frames(keys[: TOKENS // 2]), _of_negatives(keys[:1])
   return {
     f"patches of a {rows} x {columns} grid": _lay(grid | noise, -1, rows, columns),
     "tokens: a line is an example": _lay(tokens, 1, -1, TOKENS),
+    "speech, in spans: a line is an example": _lay(frames, 1, -1, FRAMES),
+    "speech, negatives: a line is a hidden frame": _lay(negatives, 1, -1, FRAMES),
     "attention: a line is a query, a column a key": _lay(attention, 1, -1, TOKENS),
   }
 
@@ -168,6 +175,37 @@ def _of_tokens(keys: Key[Array, "b"], ratio: float) -> Named:
   _, replaced = replace_tokens(keys, none, valid, num_ids=9)
   found["replaced, not hidden", "masks.replacement.replace_tokens"] = replaced
   return found
+
+
+@jax.jit
+def _of_frames(keys: Key[Array, "b"]) -> Named:
+  """Spans by every rule in rows of rising length, and spans guided by confidence."""
+  b, found = len(keys), Named()
+  length = (jnp.arange(b) + 1) * FRAMES // b
+  for rule in RULES:
+    settings = {"rule": rule, "rate": 0.1, "ratio": 0.4}
+    mask = mask_spans(keys, length, FRAMES, span=SPAN, **settings)
+    found[f"spans, {rule}, rising length", "masks.spans.mask_spans"] = mask
+  # A recogniser that is sure of the middle of each row.
+  middle = jnp.exp(-jnp.square((jnp.arange(FRAMES) - FRAMES / 2) / 6))
+  confidence = jnp.broadcast_to(0.02 + 0.96 * middle, (b, FRAMES))
+  maker, whole = "masks.guided_spans.mask_guided_spans", jnp.full(b, FRAMES)
+  for prefer in PREFERS:
+    found[f"sure middle (Ask2Mask), {prefer}", maker] = mask_guided_spans(
+      keys, confidence, whole, span=SPAN, prefer=prefer
+    )
+  return found
+
+
+@jax.jit
+def _of_negatives(keys: Key[Array, "1"]) -> Named:
+  """For every hidden frame of a row, those that it is to be told apart from."""
+  mask = mask_spans(keys, jnp.array([FRAMES]), FRAMES, span=SPAN, rule="exact")
+  found = draw_negatives(keys, mask, 8)
+  frames = jnp.take_along_axis(found.anchors[:, None], found.index, axis=2)  # 1 m k
+  drawn = jax.nn.one_hot(frames[0], FRAMES, dtype=bool).any(1)  # m n
+  drawn &= found.weight[0, :, None] > 0
+  return Named({("8 negatives of each", "masks.negatives.draw_negatives"): drawn})
 
 
 @jax.jit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mdm.masks
-from mdm.evaluation.mask_examples import TOKENS, MaskSheet, all_examples
+from mdm.evaluation.mask_examples import FRAMES, SPAN, TOKENS, MaskSheet, all_examples
 
 ROWS, COLUMNS, COUNT = 6, 8, 2
 
@@ -22,7 +22,7 @@ def examples():
 
 def test_every_maker_of_masks_is_shown(examples):
   shown = {example.maker for example in examples.values()}
-  verbs = ("mask_", "hide_tokens", "replace_", "draw_noising")
+  verbs = ("mask_", "hide_tokens", "replace_", "draw_noising", "draw_negatives")
   ends = ("_visible", "_windows", "hard_scores", "random_scores")
   for info in pkgutil.iter_modules(mdm.masks.__path__):
     module = importlib.import_module(f"mdm.masks.{info.name}")
@@ -63,6 +63,33 @@ def test_a_diffusion_hides_more_as_time_goes_by(examples):
 def test_right_and_left_of_a_word_are_complements(examples):
   right, left = (examples[f"reading, {side}"].masks for side in ("right", "left"))
   assert (right ^ left).all()
+
+
+def test_spans_end_with_their_rows_and_reach_their_share(examples):
+  rows = TOKENS // 2
+  length = (np.arange(rows) + 1) * FRAMES // rows
+  for rule in ("bernoulli", "count", "exact"):
+    (mask,) = examples[f"spans, {rule}, rising length"].masks
+    assert not mask[np.arange(FRAMES) >= length[:, None]].any() and mask.any(1).all()
+  assert (mask.sum(1) >= 0.4 * length - 1e-6).all()
+  assert (mask.sum(1) < 0.4 * length + SPAN).all()
+
+
+def test_guided_spans_lie_where_confidence_is_or_is_not(examples):
+  middle = slice(FRAMES // 3, 2 * FRAMES // 3)
+  high, mixed, low = (
+    examples[f"sure middle (Ask2Mask), {prefer}"].masks[0, :, middle].mean()
+    for prefer in ("high", "mixed", "low")
+  )
+  assert high > 0.8 > mixed > 0.4 > low
+
+
+def test_negatives_are_hidden_frames_other_than_ones_own(examples):
+  (drawn,) = examples["8 negatives of each"].masks
+  anchors = np.flatnonzero(drawn.any(0))
+  used = drawn[drawn.any(1)]
+  assert (used.sum(1) <= 8).all() and len(used) >= len(anchors) - 1
+  assert len(anchors) >= 0.49 * FRAMES - 1
 
 
 def test_attention_is_drawn_with_queries_as_lines(examples):
