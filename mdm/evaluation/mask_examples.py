@@ -183,8 +183,7 @@ def _of_frames(keys: Key[Array, "b"]) -> Named:
   b, found = len(keys), Named()
   length = (jnp.arange(b) + 1) * FRAMES // b
   for rule in RULES:
-    settings = {"rule": rule, "rate": 0.1, "ratio": 0.4}
-    mask = mask_spans(keys, length, FRAMES, span=SPAN, **settings)
+    mask = mask_spans(keys, length, FRAMES, span=SPAN, rate=0.1, rule=rule, ratio=0.4)
     found[f"spans, {rule}, rising length", "masks.spans.mask_spans"] = mask
   # A recogniser that is sure of the middle of each row.
   middle = jnp.exp(-jnp.square((jnp.arange(FRAMES) - FRAMES / 2) / 6))
