@@ -185,6 +185,7 @@ def _discard(folder: pathlib.Path) -> None:
 def write_manifest(folder: pathlib.Path) -> None:
   """Writes length and checksum of every file, under another name until it is whole."""
   files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
+  files = [p for p in files if not p.name.startswith(".")]
   manifest = {p.name: [p.stat().st_size, checksum(p)] for p in files}
   aside = folder / f".{MANIFEST}"
   aside.write_text(json.dumps(manifest, indent=1))

@@ -14,12 +14,13 @@ def make_builder(name: str, home: str) -> Any:
   """The builder of a published data set, "NAME", "NAME/CONFIG" or "NAME:VERSION".
 
   Raises:
-    ValueError: TFDS has none of this name.
+    ValueError: TFDS has none of this name, or needs TensorFlow to make it.
   """
   import tensorflow_datasets as tfds
 
   try:
-    return tfds.builder(name, data_dir=home, file_format="array_record")
+    with explain_failures(name):
+      return tfds.builder(name, data_dir=home, file_format="array_record")
   except tfds.core.registered.DatasetNotFoundError as error:
     near = difflib.get_close_matches(
       name, tfds.list_builders(with_community_datasets=False), n=1
@@ -40,7 +41,7 @@ def explain_failures(name: str) -> Iterator[None]:
   try:
     yield
   except ModuleNotFoundError as error:
-    if not str(error.name).startswith("tensorflow"):
+    if "tensorflow" not in f"{error.name} {error}":
       raise
     raise ValueError(
       f"data set {name!r} is built by TFDS with TensorFlow, which is not installed; "

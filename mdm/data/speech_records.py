@@ -4,7 +4,10 @@ A recording is encoded bytes, or samples where TFDS has decoded them. What a hea
 a transcript say of each is known without decoding (`ClipInfo`).
 """
 
+import contextlib
 import itertools
+import json
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -12,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from mdm.data import building
+from mdm.data.array_folders import ArrayFolder, find_folder
 from mdm.data.audio import Audio, Source, measure_audio
 from mdm.data.speech_settings import SpeechSettings
 
@@ -90,8 +94,7 @@ def count_clips(settings: SpeechSettings) -> dict[str, int]:
     from mdm.data.speech_folders import list_clips
 
     return {split: len(rows) for split, rows in list_clips(settings).items()}
-  splits = building.open_builder(settings).info.splits
-  counts = {name: int(split.num_examples) for name, split in splits.items()}
+  counts = ArrayFolder(built_folder(settings)).sizes
   for name in NATIVE:
     parts = native_splits(settings, name, counts).split("+")
     if name not in counts and set(parts) <= set(counts):
@@ -121,40 +124,48 @@ class BuiltClips:
   """A split of a built data set: audio, and what else of text, label and speaker."""
 
   def __init__(self, settings: SpeechSettings, split: str) -> None:
-    builder = building.open_builder(settings)
-    import tensorflow_datasets as tfds
-
-    known = builder.info.splits
-    parts = [native_splits(settings, part, known) for part in split.split("+")]
+    self._folder = built_folder(settings)
+    found = ArrayFolder(self._folder)
+    parts = [native_splits(settings, part, found.sizes) for part in split.split("+")]
     self._split = "+".join(parts)
-    if unknown := [part for part in self._split.split("+") if part not in known]:
-      raise ValueError(
-        f"data set {settings.name!r} has no split {unknown[0]!r}; it has "
-        f"{', '.join(known)}."
-      )
-    features = builder.info.features
+    self._source = found.open_split(self._split)
+    features = found.features
     self._key = next((k for k in ("audio", "speech") if k in features), "")
     if not self._key:
       raise ValueError(
-        f"data set {builder.info.name!r} has {', '.join(features)}, no audio; choose "
-        "one of recordings."
+        f"data set {self._folder} has {', '.join(features)}, no audio; choose one of "
+        "recordings."
       )
     has_names = "label" in features and hasattr(features["label"], "names")
     self._label = features["label"] if has_names else None
     self.classes = tuple(self._label.names) if self._label is not None else ()
-    rate: int | None = getattr(features[self._key], "sample_rate", None)
-    self._rate = rate or 0
+    self._rate = found.rates.get(self._key)  # None for the bytes of files
+    if self._rate == 0:
+      raise ValueError(
+        f"data set {self._folder} does not say at which rate its audio is; choose "
+        "another, or export it to files with a manifest (data.name=speech)."
+      )
     self._keys: dict[int, str] = {}
-    self._folder = str(builder.data_path)
+    self._is_published = settings.name == "tfds_speech"
     self._command = settings.build_command(force=True)
-    decoders = {self._key: tfds.decode.SkipDecoding()} if self._is_encoded() else None
-    self._source: Any = builder.as_data_source(self._split, decoders=decoders)
 
   def __len__(self) -> int:
     return len(self._source)
 
   def infos(self) -> list[ClipInfo]:
-    """What is known of each; reads all of the split once."""
+    """What is known of each; reads all of the split, and of a published one once."""
+    kept = self._folder / f".clips-{self._split}.json"
+    if self._is_published and (found := _load_infos(kept, len(self))):
+      self._keys = {k: info.key for k, info in enumerate(found)}
+      return found
+    found = self._scan()
+    if self._is_published:
+      with contextlib.suppress(OSError):  # the folder may be another's
+        kept.write_text(json.dumps(found))
+    return found
+
+  def _scan(self) -> list[ClipInfo]:
+    """What is known of each, from the records."""
     found = []
     for first in range(0, len(self), CHUNK):
       rows = range(first, min(first + CHUNK, len(self)))
@@ -175,14 +186,10 @@ class BuiltClips:
     key = self._keys.get(index, "")
     return f"{self._folder}:{self._split}[{index}]" + (f" ({key})" if key else "")
 
-  def _is_encoded(self) -> bool:
-    """Whether records hold the bytes of files, and not samples."""
-    return not self._rate
-
   def _records(self, indices: Sequence[int]) -> list[Mapping[str, Any]]:
     """Records as they are stored."""
     try:
-      return list(self._source.__getitems__([int(k) for k in indices]))
+      return self._source.read(indices)
     except Exception as error:  # the reader's exceptions have no common class
       raise ValueError(
         f"data files in {self._folder} cannot be read ({error}); rebuild them with "
@@ -191,27 +198,48 @@ class BuiltClips:
 
   def _recording(self, record: Mapping[str, Any]) -> Recording:
     """Encoded bytes, or samples of 16 bits as TFDS decodes them, as floats."""
-    if self._is_encoded():
+    if self._rate is None:
       return bytes(record[self._key])
     whole = np.asarray(record[self._key])
     return Audio((whole / 32_768).astype(np.float32), self._rate)
 
   def _info(self, number: int, record: Mapping[str, Any]) -> ClipInfo:
     """What a record says of itself."""
-    text = record["text"].decode("utf-8") if "text" in record else ""
     label = None
     if self._label is not None:
       label = self._label.int2str(int(record["label"]))
-    speaker = record.get("speaker", record.get("speaker_id", b""))
-    speaker = speaker.decode() if isinstance(speaker, bytes) else str(speaker)
-    language = record.get("language", b"").decode()
     if "id" in record:
-      self._keys[number] = record["id"].decode()
-    key = self._keys.get(number, str(number))
-    info = ClipInfo(key, 0, 0, text or None, label, speaker, language)
-    if not self._is_encoded():
+      self._keys[number] = _string(record["id"])
+    info = ClipInfo(
+      self._keys.get(number, str(number)),
+      0,
+      0,
+      _string(record.get("text", b"")) or None,
+      label,
+      _string(record.get("speaker", record.get("speaker_id", b""))),
+      _string(record.get("language", b"")),
+    )
+    if self._rate is not None:
       return info._replace(samples=len(record[self._key]), rate=self._rate)
     return measure_clip(info, bytes(record[self._key]), self.name(number))
+
+
+def built_folder(settings: SpeechSettings) -> pathlib.Path:
+  """The folder of a data set that is built and whole.
+
+  Raises:
+    ValueError: it is not built yet, or a file of it is damaged.
+  """
+  if settings.name != "tfds_speech":
+    return pathlib.Path(building.open_builder(settings).data_path)
+  folder = find_folder(settings.home(), str(settings.tfds_name))
+  if folder is None:
+    raise ValueError(
+      f"data set {settings.home() / str(settings.tfds_name)} is not built; run "
+      f"`{settings.build_command()}`."
+    )
+  building.check_files(folder, settings.build_command(force=True))
+  return folder
 
 
 def measure_clip(info: ClipInfo, source: Source, name: str) -> ClipInfo:
@@ -233,3 +261,17 @@ def joined(rows: Mapping[str, Sequence[Any]], split: str, where: str) -> list[An
   if unknown := [part for part in parts if part not in rows]:
     raise ValueError(f"{where} has no split {unknown[0]!r}; it has {', '.join(rows)}.")
   return list(itertools.chain(*(rows[part] for part in parts)))
+
+
+def _load_infos(path: pathlib.Path, count: int) -> list[ClipInfo]:
+  """What an earlier reading of a split found; empty where there was none."""
+  try:
+    found = [ClipInfo(*row) for row in json.loads(path.read_text())]
+  except (OSError, ValueError, TypeError):
+    return []
+  return found if len(found) == count else []
+
+
+def _string(value: Any) -> str:
+  """A text of a record, whose texts are bytes; a number as its digits."""
+  return value.decode("utf-8") if isinstance(value, bytes) else str(value)

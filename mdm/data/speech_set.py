@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from mdm.data import building
+from mdm.data.array_folders import find_folder
 from mdm.data.audio import Audio, check_samples, fit_rate, read_audio
 from mdm.data.speech_buckets import (
   bucket_lengths,
@@ -40,6 +41,13 @@ def prepare(
   if settings.name == "speech":
     count_clips(settings)
     return pathlib.Path(str(settings.path)).expanduser()
+  if settings.name == "tfds_speech" and not force:
+    with building.lock(settings.home() / str(settings.tfds_name).split("/")[0]):
+      folder = find_folder(settings.home(), str(settings.tfds_name))
+      if folder is not None and not (folder / building.MANIFEST).is_file():
+        building.write_manifest(folder)
+    if folder is not None:
+      return folder
   return building.prepare(
     settings, force=force, progress=progress, num_workers=num_workers
   )

@@ -83,7 +83,9 @@ class SpeechSettings(DataSettings):
   min_seconds: float = 0.1
   max_seconds: float | None = None
   crop_seconds: float | None = None
-  buckets: tuple[float, ...] = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+  buckets: tuple[float, ...] = (
+    1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0
+  )  # fmt: skip
   budget_seconds: float | None = None
   tokens: str = "none"
   vocab_size: int = 1_024
@@ -153,7 +155,7 @@ class SpeechSettings(DataSettings):
         f"data.buckets = {self.buckets} must be lengths in seconds that rise, as "
         "(1, 2, 4)."
       )
-    if min(self.rate or 1, self.vocab_size) < 1:
+    if min(1 if self.rate is None else self.rate, self.vocab_size) < 1:
       raise ValueError(
         f"data.rate = {self.rate} and data.vocab_size = {self.vocab_size} must be 1 or "
         "more."

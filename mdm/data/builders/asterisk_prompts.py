@@ -8,8 +8,8 @@ user's holds the .deb files, as `apt-get download` leaves them, or what they ins
 Left out are clips of silence, seven of tones, beeps and monkeys, and files without
 sound (`ru/is`). `transcript` is the
 publisher's text, `text` its words (mdm/data/speech_text.py), empty where there is none
-or where it is not certain what is said: such clips are sound without a text, and in the
-training split.
+or where it is wrong or not certain what is said: such clips are sound without a text,
+and in the training split.
 
 Clips of one text are in one split, chosen by the CRC-32 of its words, so that no test
 text is trained on ("goodbye" is said in several clips). Each language is split alone.
@@ -43,6 +43,11 @@ NOISE = (
   "ascending-2tone", "descending-2tone", "beep", "beeperr", "confbridge-join",
   "confbridge-leave", "tt-monkeys",
 )  # fmt: skip
+WRONG = {
+  "es": ("vm-mismatch", "vm-record-prepend"),
+  "fr": ("if-correct-press", "vm-mismatch"),
+  "it": ("confbridge-mute-extended", "is", "vm-tempremoved"),
+}  # their transcripts are not what is said: by seconds a character, or a stray note
 SPLITS = ("train", "validation", "test")
 
 
@@ -156,7 +161,8 @@ def read_prompts(folder: pathlib.Path, language: str) -> list[Prompt]:
     if not measure_audio(content, name=f"{language}/{name}").samples:
       continue
     transcript = texts.get(name, lower.get(name.lower(), ""))
-    words = words_of(transcript, language) or ""
+    is_wrong = name in WRONG.get(language, ())
+    words = "" if is_wrong else words_of(transcript, language) or ""
     prompts.append(Prompt(name, content, transcript, words, language))
   return prompts
 
