@@ -10,6 +10,7 @@ from mdm.api.plotting import plot, plot_masks, sample_images
 from mdm.api.reading import predict
 from mdm.api.runs import (
   ClaimReport,
+  bench_frontend,
   bench_problem,
   bench_rendering,
   bench_step,
@@ -29,6 +30,7 @@ __all__ = [
   "Sample",
   "TextScore",
   "bench_attention",
+  "bench_frontend",
   "bench_problem",
   "bench_reader",
   "bench_rendering",

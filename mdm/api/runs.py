@@ -155,6 +155,13 @@ def bench_rendering() -> dict[str, float]:
   return speeds
 
 
+def bench_frontend(*, rounds: int = 7) -> dict[str, float]:
+  """Seconds of audio that become log-mel features in a second, of one core on a CPU."""
+  from mdm.evaluation import frontend_bench
+
+  return frontend_bench.bench_frontend(rounds=rounds)
+
+
 def _config(
   path: str | Path | ml_collections.ConfigDict, overrides: Iterable[str]
 ) -> ml_collections.ConfigDict:

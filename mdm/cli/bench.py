@@ -7,7 +7,14 @@ from typing import Any
 from mdm.cli.output import print_numbers, write_result
 
 STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
-ROUNDS = {"step": 7, "reader": 5, "sampler": 7, "attention": 7, "times": 64}
+ROUNDS = {
+  "step": 7,
+  "reader": 5,
+  "sampler": 7,
+  "attention": 7,
+  "times": 64,
+  "frontend": 7,
+}
 PEERS = {
   "reader": "tesseract,ppocr",
   "attention": "xla,xla_mask,cudnn,tokamax,splash,torch,torch_mask,flex",
@@ -20,7 +27,8 @@ def add_commands(add: Any) -> None:
     "bench",
     bench_command,
     "measure attention or a reader beside others, samplers and the loop against bare "
-    "passes, rendering, or how a loss varies by how its times are drawn",
+    "passes, rendering, features of sound, or how a loss varies by how its times are "
+    "drawn",
     "mdm bench reader --json numbers.json",
   )
   bench.add_argument("what", choices=tuple(COMMANDS))
@@ -100,7 +108,7 @@ def bench_command(args: argparse.Namespace) -> None:
 
 
 def bench_numbers_command(args: argparse.Namespace) -> None:
-  """`mdm bench step` and `mdm bench rendering`."""
+  """`mdm bench step`, `mdm bench rendering` and `mdm bench frontend`."""
   from mdm import api
   from mdm.evaluation.steps.problems import MODULES
 
@@ -116,6 +124,8 @@ def bench_numbers_command(args: argparse.Namespace) -> None:
     api.bench_step(args.config, args.set, steps=_counts(args)[0], rounds=_rounds(args))
     if args.what == "step"
     else api.bench_rendering()
+    if args.what == "rendering"
+    else api.bench_frontend(rounds=_rounds(args))
   )
   print_numbers(numbers)
   write_result(args, numbers)
@@ -267,6 +277,7 @@ def bench_times_command(args: argparse.Namespace) -> None:
 COMMANDS = {
   "step": bench_numbers_command,
   "rendering": bench_numbers_command,
+  "frontend": bench_numbers_command,
   "reader": bench_reader_command,
   "sampler": bench_sampler_command,
   "times": bench_times_command,
