@@ -59,11 +59,33 @@ def check_image(path: str | Path) -> None:
   data_images.read_image(path)
 
 
+def check_audio(path: str | Path) -> dict[str, Any]:
+  """Rate, length and channels of a sound that can be read and is of use.
+
+  Raises:
+    FileNotFoundError, ValueError: naming path and remedy: it is missing, no audio, cut
+      off, silent, clipped, or holds NaN.
+  """
+  from mdm.data import audio
+
+  found = audio.measure_audio(path)
+  sound = audio.read_audio(path)
+  audio.check_samples(sound.samples, str(path))
+  return {
+    "audio": str(path),
+    "rate": sound.rate,
+    "seconds": round(found.seconds, 3),
+    "channels": found.channels,
+    "readable": True,
+  }
+
+
 def check_data(name: str, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
   """Whether a data set is whole, or a file of the user's can be read.
 
   Args:
-    name: a built data set, a config, an image, a text (.txt), or pairs (.jsonl, .tsv).
+    name: a built data set, a config, an image, a sound, a text (.txt), or pairs
+      (.jsonl, .tsv).
 
   Returns:
     Counts for a report.
@@ -71,7 +93,7 @@ def check_data(name: str, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
   Raises:
     ValueError: naming what is damaged or cannot be read, and the remedy.
   """
-  from mdm.data import datasets
+  from mdm.data import datasets, speech_folders
   from mdm.data.text import corpora, pairs
 
   path = Path(name)
@@ -82,6 +104,8 @@ def check_data(name: str, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
   if name in datasets.available() or path.suffix in (".py", ".json") or path.is_dir():
     counts = datasets.count_examples(_data_config(name, overrides))
     return {f"examples/{split}": count for split, count in counts.items()}
+  if path.suffix.lower() in speech_folders.SUFFIXES:
+    return check_audio(path)
   check_image(name)
   return {"image": name, "readable": True}
 

@@ -11,7 +11,7 @@ def add_commands(add: Any) -> None:
   data = add(
     "data",
     data_command,
-    "list, build, show or check data sets, or check an image or a file of texts",
+    "list, build, show or check data sets, or check an image, a sound or texts",
     "mdm data show configs/diffusion/mdiff4str_tiny.py --out words.png",
   )
   data.add_argument("action", choices=("list", "build", "show", "check"))

@@ -6,6 +6,7 @@ need it, as most of TFDS's builders do.
 
 import contextlib
 import difflib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,8 @@ def make_builder(name: str, home: str) -> Any:
   import tensorflow_datasets as tfds
 
   try:
-    with explain_failures(name):
+    # TFDS prints what it misses; standard output belongs to whoever called.
+    with explain_failures(name), contextlib.redirect_stdout(sys.stderr):
       return tfds.builder(name, data_dir=home, file_format="array_record")
   except tfds.core.registered.DatasetNotFoundError as error:
     near = difflib.get_close_matches(

@@ -25,6 +25,7 @@ REASONS = (
   "corrupt", "too_long", "other_language", "untranscribed", "unreadable_text",
   "infeasible",
 )  # fmt: skip
+SERIOUS = ("corrupt", "unreadable_text")  # `on_corrupt` says what happens
 SHOWN = 10  # recordings of a reason that are named
 LEFT_OUT = "data.on_corrupt=skip leaves such clips out."
 
@@ -91,6 +92,15 @@ def select_clips(
     numbers.append(number)
     texts.append(text)
     tokens.append(ids)
+  if any(counts[reason] for reason in (*SERIOUS, "infeasible")):
+    logging.getLogger("mdm").warning(
+      "data set %r, split %r: %d of %d recordings are used, left out are %s",
+      settings.name,
+      split,
+      len(numbers),
+      len(infos),
+      dict(counts),
+    )
   if not numbers:
     raise ValueError(
       f"data set {settings.name!r}, split {split!r}: none of {len(infos)} recordings "
@@ -216,11 +226,10 @@ def _check_frames(
 
 def _report(error: UnfitError, settings: SpeechSettings, count: int) -> None:
   """Stops at a recording that ought to be right, or names the first few."""
-  if error.reason in ("corrupt", "unreadable_text") and settings.on_corrupt == "stop":
+  if error.reason in SERIOUS and settings.on_corrupt == "stop":
     raise ValueError(f"{error} {LEFT_OUT}") from error
   if str(error) and count <= SHOWN:
-    more = " There are more; `mdm data show` counts them." if count == SHOWN else ""
-    logging.getLogger("mdm").warning("skipped: %s%s", error, more)
+    logging.getLogger("mdm").warning("skipped: %s", error)
 
 
 def _outside_share(infos: Sequence[ClipInfo], settings: SpeechSettings) -> list[int]:

@@ -57,6 +57,7 @@ def test_what_is_left_out_is_counted_by_reason_and_named(folder, caplog):
     "c.wav is of no known audio format",
     "transcript 'dial 500' of",
     "g.wav needs 9 frames where 0.20 s have 5",
+    "'speech', split 'train': 1 of 7 recordings are used, left out are {'corrupt': 2",
   ):
     assert text in told
 
