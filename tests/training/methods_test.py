@@ -104,6 +104,22 @@ CHOICE = {
                 "dropout": 0.1},
   },
 }  # fmt: skip
+CTC = {
+  "method": {"rate": 8_000, "bins": 16, "feature_norm": "utterance", "vocab_size": 39},
+  "model": {
+    "subsample": {"name": "subsample.ConvSubsampling", "channels": 4},
+    "encoder": {"name": "conformer.Conformer", "width": 16, "depth": 1, "heads": 2,
+                "dropout": 0.1},
+  },
+}  # fmt: skip
+TRANSDUCER = {
+  "method": {"rate": 8_000, "bins": 16, "feature_norm": "utterance"},
+  "model": CTC["model"]
+  | {
+    "prediction": {"name": "lstm.Prediction", "vocab_size": 39, "width": 16},
+    "joint": {"name": "joint.Joint", "vocab_size": 39, "width": 16, "chunk": 4},
+  },
+}
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -121,6 +137,8 @@ SMALL = {
   "image.mto": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.simmim": CELLS,
   "image.selfie": CHOICE,
+  "speech.ctc": CTC,
+  "speech.transducer": TRANSDUCER,
   "text.causal_lm": CAUSAL,
   "text.recall": RECALL,
 }
@@ -148,6 +166,8 @@ def reader_batch(step, batch, canvas=6, size=(16, 32)):
     "places": rng.integers(0, canvas, (batch, 2)).astype(np.int32),  # of questions
     "answers": rng.integers(0, 39, (batch, 2)).astype(np.int32),
     "label": rng.integers(0, 5, batch).astype(np.int32),
+    "audio": 0.1 * rng.standard_normal((batch, 4_800), np.float32),
+    "audio_length": rng.integers(3_600, 4_800, batch).astype(np.int32),
     "index": (np.arange(batch) + step * batch).astype(np.int32),
     "weight": np.ones(batch, np.float32),
   }
