@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float
 
 from mdm.masks.choices import check_choice
 from mdm.nn.attention import NOTES, Attention
+from mdm.nn.depthwise import convolve_frames
 from mdm.nn.layers import Initializer, LayerNorm, Linear, Mlp, named
 from mdm.nn.masked_norms import MaskedBatchNorm, MaskedGroupNorm, zero_padding
 from mdm.nn.relative_attention import RelativeAttention
@@ -99,20 +100,6 @@ class ConvModule(nn.Module):
     if self.norm == "group":
       return MaskedGroupNorm(GROUPS, name="norm")(y, valid)
     return LayerNorm(self.epsilon, name="norm")(y)
-
-
-def convolve_frames(
-  x: Float[Array, "b n d"], weights: Float[Array, "k d"], *, causal: bool = False
-) -> Float[Array, "b n d"]:
-  """Depthwise convolution over frames; zeros before the first and after the last.
-
-  A sum of k shifted products, which a compiler fuses into one pass over the frames.
-  """
-  kernel, n = weights.shape[0], x.shape[1]
-  before = kernel - 1 if causal else kernel // 2
-  x = jnp.pad(x, ((0, 0), (before, kernel - 1 - before), (0, 0)))
-  parts = (x[:, i : i + n] * weights[i] for i in range(kernel))
-  return sum(parts, jnp.zeros((), x.dtype))
 
 
 class ConformerBlock(nn.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm.nn.conformer import Conformer, ConvModule, convolve_frames, frames_visible
+from mdm.nn.conformer import Conformer, ConvModule, frames_visible
 
 DEPTH, WIDTH, LENGTHS = 2, 8, np.array([6, 4])
 SETTINGS = {
@@ -160,24 +160,6 @@ def test_what_is_visible_lies_in_the_window_and_is_valid():
   visible = np.asarray(frames_visible(valid, (2, 1)))[1, 0]
   ahead = np.subtract.outer(range(6), range(6)).T
   assert (visible == ((ahead >= -2) & (ahead <= 1) & (np.arange(6) < 4))).all()
-
-
-@pytest.mark.parametrize(("kernel", "causal"), [(5, False), (4, True)])
-def test_shifted_products_are_a_depthwise_convolution(kernel, causal):
-  rng = np.random.default_rng(0)
-  x = jnp.asarray(rng.normal(size=(2, 9, 3)), jnp.float32)
-  weights = jnp.asarray(rng.normal(size=(kernel, 3)), jnp.float32)
-  sides = (kernel - 1, 0) if causal else (kernel // 2, kernel // 2)
-  expected = jax.lax.conv_general_dilated(
-    x,
-    weights[:, None],
-    (1,),
-    [sides],
-    dimension_numbers=("NWC", "WIO", "NWC"),
-    feature_group_count=3,
-  )
-  ours = convolve_frames(x, weights, causal=causal)
-  np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 def test_order_is_seen_by_positions_and_by_nothing_else(variables_of):
