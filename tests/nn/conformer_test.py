@@ -76,7 +76,7 @@ def test_padding_gets_no_gradient_and_parameters_a_finite_one(variables, kind):
   (x, valid), own = padded(7), variables[kind]
 
   def loss(params, x):
-    run = compiled(train=True, **SETTINGS[kind])
+    run = compiled(train=True, depth=1, **SETTINGS[kind])
     return jnp.square(run(own | {"params": params}, x, valid) - 1.0).sum()
 
   to_params, to_x = jax.jit(jax.grad(loss, (0, 1)))(own["params"], x)
@@ -237,18 +237,19 @@ def test_training_draws_dropout_from_each_key(variables):
   assert jnp.isfinite(first).all()
 
 
-def test_every_layer_can_be_looked_at(variables):
-  for scan in (False, True):
-    model = build(scan=scan)
-    own = stack(variables["plain"]) if scan else variables["plain"]
-    y, notes = model.apply(own, *padded(6), train=False, mutable=["notes"])
-    if scan:
-      (layers,) = notes["notes"]["blocks"]["layer"]
-      assert layers.shape == (DEPTH, 2, 6, WIDTH)
-      last = layers[-1]
-    else:
-      (last,) = notes["notes"]["block_1"]["layer"]
-    assert (last == y).all()
+@pytest.mark.parametrize("scan", [False, True])
+def test_every_layer_can_be_looked_at(variables, scan):
+  model = build(scan=scan, positions="none", norm="batch")
+  own = stack(variables["batch"]) if scan else variables["batch"]
+  y, notes = jax.jit(
+    lambda: model.apply(own, *padded(6), train=False, mutable=["notes"])
+  )()
+  if scan:
+    (layers,) = notes["notes"]["blocks"]["layer"]
+  else:
+    layers = jnp.stack([notes["notes"][f"block_{i}"]["layer"][0] for i in range(DEPTH)])
+  assert layers.shape == (DEPTH, 2, 6, WIDTH)
+  assert (layers[-1] == y).all() and (layers[0] != y).any()
 
 
 def test_bfloat16_stays_close_to_float32(variables):
