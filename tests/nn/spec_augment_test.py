@@ -66,6 +66,12 @@ def test_stretches_take_all_features_and_a_share_of_the_rows_own_frames():
     assert (widths.min(), widths.max()) == (0, most)
 
 
+def test_a_share_that_makes_whole_frames_loses_none_to_rounding():
+  keys, valid = jax.random.split(jax.random.key(4), 1000), jnp.ones((1000, 100), bool)
+  mask = RUN(keys, valid, 2, bands=0, stretches=1, stretch_share=0.53)
+  assert mask[..., 0].sum(axis=1).max() == 53  # 52.999998 in float32
+
+
 def test_the_defaults_hide_one_frame_at_most_at_once_of_a_short_clip():
   mask = masks(bands=0, stretches=1)
   assert mask[LENGTHS == 34][:, :, 0].sum(axis=1).max() == 1
