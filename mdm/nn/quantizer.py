@@ -18,7 +18,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from mdm.masks.choices import check_choice
 from mdm.nn.layers import Linear, named
@@ -65,8 +65,14 @@ class GumbelQuantizer(nn.Module):
     temperature: float | Float[Array, ""] = 1.0,
     *,
     train: bool,
+    keys: Key[Array, "b"] | None = None,
   ) -> Quantized:
-    """Chooses entries; in training with noise from the stream "gumbel".
+    """Chooses entries; in training with noise.
+
+    Args:
+      temperature: tau.
+      keys: of the noise of each row, which then depends on no other row and on no
+        padding; None for one key of all, from the stream "gumbel".
 
     Raises:
       ValueError: the groups do not divide the width, or an unknown choice of ids.
@@ -90,11 +96,19 @@ class GumbelQuantizer(nn.Module):
     if not train:
       vectors = _choose(jax.nn.one_hot(likeliest, self.entries), entries)
       return Quantized(vectors, likeliest, soft)
-    noisy = logits + jax.random.gumbel(self.make_rng("gumbel"), logits.shape)
+    noisy = logits + self._noise(logits.shape, keys)
     drawn = noisy.argmax(-1)  # b n g
     hard = straight_through(jax.nn.softmax(noisy / temperature, axis=-1), drawn)
     ids = drawn if self.ids == "sampled" else likeliest
     return Quantized(_choose(hard, entries), ids, soft)
+
+  def _noise(
+    self, shape: tuple[int, ...], keys: Key[Array, "b"] | None
+  ) -> Float[Array, "b n g v"]:
+    """Standard Gumbel noise."""
+    if keys is None:
+      return jax.random.gumbel(self.make_rng("gumbel"), shape)
+    return jax.vmap(lambda key: jax.random.gumbel(key, shape[1:]))(keys)
 
 
 def straight_through(

@@ -120,6 +120,29 @@ TRANSDUCER = {
     "joint": {"name": "joint.Joint", "vocab_size": 39, "width": 16, "chunk": 4},
   },
 }
+EAR = {"name": "conformer.Conformer", "width": 16, "depth": 1, "heads": 2}
+CODES = {
+  "method": {"rate": 8_000, "bins": 16, "feature_norm": "utterance", "negatives": 4,
+             "contrast_width": 8, "alpha": 0.0, "budget": 1.0},
+  "model": {
+    "subsample": CTC["model"]["subsample"],
+    "encoder": {"name": "tandem.Tandem", "first": EAR, "second": EAR},
+    "quantizer": {"name": "quantizer.GumbelQuantizer", "entries": 8, "width": 8},
+  },
+}  # fmt: skip
+FIXED = {
+  "method": CTC["method"] | {"span": 12},
+  "model": CODES["model"]
+  | {"quantizer": {"name": "quantizer.RandomProjection", "entries": 8, "width": 4}},
+}
+del FIXED["method"]["vocab_size"]
+GUIDED = {
+  "method": CODES["method"],
+  "model": CODES["model"]
+  | {"scorer": CTC["model"] | {"name": "mdm.methods.speech.ctc", "vocab_size": 3,
+                               "rate": 8_000, "bins": 16,
+                               "feature_norm": "utterance"}},
+}  # fmt: skip
 SMALL = {
   "diffusion.block_diffusion": TIMELESS | {"method": {"block_length": 3}},
   "diffusion.llada": TIMELESS,
@@ -137,12 +160,15 @@ SMALL = {
   "image.mto": MAE | {"method": {"mean": [0.5], "deviation": [0.25]}},
   "image.simmim": CELLS,
   "image.selfie": CHOICE,
+  "speech.ask2mask": GUIDED,
+  "speech.best_rq": FIXED,
   "speech.ctc": CTC,
   "speech.transducer": TRANSDUCER,
+  "speech.w2v_bert": CODES,
   "text.causal_lm": CAUSAL,
   "text.recall": RECALL,
 }
-BASES = ["diffusion.mask_diffusion"]  # what methods share, none itself
+BASES = ["diffusion.mask_diffusion", "speech.masked"]  # what methods share, none itself
 METHODS = sorted(SMALL)
 FAST = {"diffusion.mdiff4str_ctc", "diffusion.mdlm"}  # a reader and a text method
 RESUMED = [
@@ -246,6 +272,9 @@ def test_a_method_learns_the_same_on_another_mesh_in_micro_batches(name, tmp_pat
     name, tmp_path / "b", accumulate=2, preset="fsdp+tp", data=2, fsdp=2, tensor=2
   )
   for a, b in zip(rows, found, strict=True):
+    for numbers in (a, b):  # of a whole micro-batch, no mean over it
+      for key in [k for k in numbers if k.startswith(("codes/", "diversity"))]:
+        del numbers[key]
     assert a == pytest.approx(b, rel=1e-5)  # sums of 16 x 2 x 6 terms in another order
   for leaf in params:
     np.testing.assert_allclose(

@@ -1,0 +1,142 @@
+"""What methods share that hide stretches of speech and name what was there.
+
+Codes are named by a softmax over each group's entries at every hidden frame. How many
+codes are in use is told beside the loss: once all frames have the same code, naming it
+is no longer hard, and a loss near 0 looks like success.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mdm.masks.choices import check_choice
+from mdm.masks.spans import mask_spans
+from mdm.methods.base import Mean, mean_of
+from mdm.methods.speech.base import Batch, SpeechMethod
+from mdm.nn.layers import Linear, named
+from mdm.nn.quantizer import code_perplexity, code_share
+
+FILLS = ("noise", "learned")
+
+
+class Heard(NamedTuple):
+  """What a method makes of a batch, nothing averaged yet; frames are of 40 ms.
+
+  Attributes:
+    valid: real frames.
+    mask: hidden ones.
+    ids: codes to be named, of each group.
+    logits: what names them, before the softmax.
+  """
+
+  valid: Bool[Array, "b t"]
+  mask: Bool[Array, "b t"]
+  ids: Int[Array, "b t g"]
+  logits: Float[Array, "b t g v"]
+
+
+class MaskedSpeech(SpeechMethod, kw_only=True):
+  """Hides spans of frames and names their codes; the base of such methods.
+
+  Streams: `mask`, `noise`, `augment`, `dropout`. Nothing else is hidden in training
+  unless `bands` or `stretches` are set.
+
+  Attributes:
+    encoder: frames [b t d] and which are valid to frames [b t e].
+    quantizer: frames to codes, of so many `groups` of `entries`; see `nn.quantizer`.
+    mask_rule: how starts are drawn: "bernoulli", "count" or "exact", see `masks.spans`.
+    mask_rate: probability of a start, for "bernoulli".
+    mask_ratio: share of a clip to hide, for the others.
+    span: frames that a start hides.
+    least_spans: starts that every clip has.
+    mask_fill: what stands in place of hidden frames: "noise", drawn for every frame and
+      step, or "learned", one vector.
+    noise_std: deviation of the noise.
+  """
+
+  encoder: nn.Module
+  quantizer: nn.Module
+  mask_rule: str = "bernoulli"
+  mask_rate: float = 0.065
+  mask_ratio: float = 0.49
+  span: int = 10
+  least_spans: int = 1
+  mask_fill: str = "noise"
+  noise_std: float = 0.1
+  bands: int = 0
+  stretches: int = 0
+
+  def setup(self) -> None:
+    """What names codes."""
+    shape = (self.quantizer.groups, self.quantizer.entries)
+    self.head = Linear(shape, ("embed", None, "vocab"))
+
+  def draw_mask(self, batch: Batch, valid: Bool[Array, "b t"]) -> Bool[Array, "b t"]:
+    """Which frames of each clip are hidden; a clip's mask depends on it alone."""
+    return mask_spans(
+      self.keys(batch, "mask"),
+      valid.sum(1),
+      valid.shape[1],
+      span=self.span,
+      rate=self.mask_rate,
+      rule=self.mask_rule,
+      ratio=self.mask_ratio,
+      least=self.least_spans,
+    )
+
+  @nn.compact
+  def hide(
+    self, batch: Batch, x: Float[Array, "b n d"], mask: Bool[Array, "b n"]
+  ) -> Float[Array, "b n d"]:
+    """Hidden frames replaced, see `mask_fill`."""
+    check_choice("method.mask_fill", self.mask_fill, FILLS)
+    if self.mask_fill == "learned":
+      init = named(nn.initializers.uniform(1.0), "embed")
+      fill = self.param("mask_embedding", init, x.shape[-1:])
+    else:
+      draw = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))
+      fill = self.noise_std * draw(self.keys(batch, "noise"))  # b n d
+    return jnp.where(mask[..., None], jnp.asarray(fill, x.dtype), x)
+
+  def encode(self, batch: Batch) -> tuple[Float[Array, "b t e"], Bool[Array, "b t"]]:
+    """What the encoder makes of clips, nothing hidden, and which frames are real."""
+    z, valid = self.prepare(batch, train=False)
+    return self.encoder(z, valid, train=False), valid
+
+  def scale(self, batch: Batch, valid: Bool[Array, "b t"]) -> Float[Array, "b t"]:
+    """What the losses of each frame are multiplied by; no part of what divides them."""
+    del batch
+    return jnp.ones(valid.shape)
+
+  def name_hidden(self, batch: Batch, heard: Heard) -> dict[str, Mean]:
+    """`naming/...`: nats and accuracy per hidden frame; `codes/...`: those in use.
+
+    The perplexity and the share of entries that occur are of hidden frames, means over
+    groups; `mask/share` is of valid ones.
+    """
+    weight = self.weight(batch)[:, None]
+    hidden, real = heard.mask * weight, heard.valid * weight  # b t
+    log_p = jax.nn.log_softmax(heard.logits)
+    ids = jax.lax.stop_gradient(heard.ids)
+    nats = -jnp.take_along_axis(log_p, ids[..., None], axis=-1)[..., 0].mean(-1)
+    nats = nats * self.scale(batch, heard.valid)
+    right = (heard.logits.argmax(-1) == ids).mean(-1, dtype=jnp.float32)
+    entries = heard.logits.shape[-1]
+    used = (code_share(ids, hidden, entries) > 0).mean(dtype=jnp.float32)
+    perplexity = code_perplexity(ids, hidden, entries).mean()
+    return {
+      "naming/nats": mean_of(nats, hidden),
+      "naming/accuracy": mean_of(right, hidden),
+      "codes/perplexity": spread(perplexity, hidden),
+      "codes/used": spread(used, hidden),
+      "mask/share": mean_of(heard.mask.astype(jnp.float32), real),
+    }
+
+
+def spread(value: Float[Array, ""], weight: Float[Array, "b t"]) -> Mean:
+  """A number of the whole batch, as much as its frames count together."""
+  total = weight.astype(jnp.float32).sum()
+  return Mean(value * total, total)
