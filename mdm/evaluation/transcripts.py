@@ -13,7 +13,8 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from mdm.decoding.prefixes import Transcript
+from mdm.decoding.ngrams import fit_ngrams, make_bonus
+from mdm.decoding.prefixes import Bonus, Transcript
 from mdm.evaluation.base import Evaluation, Evaluator, Variables
 from mdm.evaluation.edits import Edits, bootstrap, count_edits
 from mdm.evaluation.verbs import check_verb
@@ -52,6 +53,10 @@ class Transcripts(Evaluation):
     limit: only the first so many; 0 for all.
     decoder: "greedy" or "beam".
     beam: texts that a beam keeps.
+    ngrams: order of a language model of the training texts that a beam listens to; 0
+      for none.
+    ngram_weight: of its log-probabilities.
+    token_gain: what every token gains, so that texts do not get too short by it.
     normalizer: the form in which texts are compared, one of `NORMALIZERS`.
     resamples: of the bootstrap.
   """
@@ -61,6 +66,9 @@ class Transcripts(Evaluation):
   limit: int = 0
   decoder: str = "greedy"
   beam: int = 16
+  ngrams: int = 0
+  ngram_weight: float = 0.5
+  token_gain: float = 0.5
   normalizer: str = "words"
   resamples: int = 1_000
 
@@ -70,7 +78,9 @@ class Transcripts(Evaluation):
 
     check_choice("eval.normalizer", self.normalizer, NORMALIZERS)
     dataset = datasets.load(data, self.split)
-    hear = make_hearer(method, decoder=self.decoder, beam=self.beam)
+    hear = make_hearer(
+      method, decoder=self.decoder, beam=self.beam, bonus=self.read_language(data)
+    )
 
     def evaluate(variables: Variables) -> dict[str, float]:
       """The split's numbers."""
@@ -85,6 +95,26 @@ class Transcripts(Evaluation):
 
     return evaluate
 
+  def read_language(self, data: Mapping[str, Any]) -> Bonus | None:
+    """What a language model of the training texts adds; None without one.
+
+    Raises:
+      ValueError: a language model for a decoder that is no search.
+    """
+    if not self.ngrams:
+      return None
+    if self.decoder != "beam":
+      raise ValueError(
+        f"eval.ngrams = {self.ngrams} needs a search; set eval.decoder='beam'."
+      )
+    from mdm.data import datasets
+
+    training = datasets.load(data, "train")
+    size = training.tokenizer.vocab_size
+    texts = [training.tokenizer.encode(training.text(i)) for i in range(len(training))]
+    found = fit_ngrams(texts, size, order=self.ngrams)
+    return make_bonus(found, weight=self.ngram_weight, gain=self.token_gain)
+
 
 Hearer = Callable[[Variables, Mapping[str, Any]], Transcript]
 
@@ -94,7 +124,7 @@ def make_hearer(method: Method, **settings: Any) -> Hearer:
 
   Args:
     method: a method with the verb `transcribe`.
-    **settings: of that verb: decoder, beam.
+    **settings: of that verb: decoder, beam, bonus.
 
   Raises:
     ValueError: the method does not write down speech.

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from mdm.decoding import ctc as decoding
-from mdm.decoding.prefixes import Transcript, best_of
+from mdm.decoding.prefixes import Bonus, Transcript, best_of
 from mdm.masks.choices import check_choice
 from mdm.methods.base import Mean, mean_of
 from mdm.methods.speech.base import DECODERS, Batch, Recogniser
@@ -63,7 +63,12 @@ class Ctc(Recogniser, kw_only=True):
     return jax.nn.log_softmax(self.score(encoded)), frames
 
   def transcribe(
-    self, batch: Batch, *, decoder: str = "greedy", beam: int = 16
+    self,
+    batch: Batch,
+    *,
+    decoder: str = "greedy",
+    beam: int = 16,
+    bonus: Bonus | None = None,
   ) -> Transcript:
     """What was said, and the frame of 40 ms in which each token begins.
 
@@ -71,6 +76,7 @@ class Ctc(Recogniser, kw_only=True):
       decoder: "greedy", the text of the likeliest path, or "beam", the likeliest text
         that a prefix search finds, aligned to the frames afterwards.
       beam: prefixes that it keeps.
+      bonus: what a language model adds to the search, see `decoding.ngrams`.
 
     Raises:
       ValueError: an unknown decoder.
@@ -80,7 +86,9 @@ class Ctc(Recogniser, kw_only=True):
     blank = self.vocab_size
     if decoder == "greedy":
       return decoding.decode_greedy(log_probs, frames, blank=blank)
-    found = best_of(decoding.decode_beam(log_probs, frames, beam=beam, blank=blank))
+    found = best_of(
+      decoding.decode_beam(log_probs, frames, beam=beam, blank=blank, bonus=bonus)
+    )
     aligned = ctc.align(log_probs, frames, found.tokens, found.valid, blank=blank)
     begins = ctc.token_frames(aligned, found.tokens.shape[1])
     return found._replace(frames=begins)

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from mdm.decoding import transducer as decoding
-from mdm.decoding.prefixes import Transcript, best_of
+from mdm.decoding.prefixes import Bonus, Transcript, best_of
 from mdm.masks.choices import check_choice
 from mdm.methods.base import Mean
 from mdm.methods.speech.base import DECODERS, Batch, Recogniser
@@ -83,13 +83,19 @@ class Transducer(Recogniser, kw_only=True):
     return MaskedBatchNorm(name="map_norm")(x, frames, train=train), frames
 
   def transcribe(
-    self, batch: Batch, *, decoder: str = "greedy", beam: int = 8
+    self,
+    batch: Batch,
+    *,
+    decoder: str = "greedy",
+    beam: int = 8,
+    bonus: Bonus | None = None,
   ) -> Transcript:
     """What was said; the greedy reader tells the frame of each token, the beam not.
 
     Args:
       decoder: "greedy", or "beam", the likeliest text that a search finds.
       beam: texts that it keeps.
+      bonus: what a language model adds to the search, see `decoding.ngrams`.
 
     Raises:
       ValueError: an unknown decoder.
@@ -99,11 +105,16 @@ class Transducer(Recogniser, kw_only=True):
     length = self.length or 2 * frames.shape[1]
     network, blank = self.network(), self.vocab_size
     if decoder == "beam":
-      return best_of(
-        decoding.decode_beam(
-          network, encoded, frames, length=length, beam=beam, blank=blank
-        )
+      found = decoding.decode_beam(
+        network,
+        encoded,
+        frames,
+        length=length,
+        beam=beam,
+        blank=blank,
+        bonus=bonus,
       )
+      return best_of(found)
     return decoding.decode_greedy(
       network, encoded, frames, length=length, most=self.most, blank=blank
     )
