@@ -3,6 +3,7 @@
 import numpy as np
 
 PIXELS = (32, 32, 3)
+SPEECH = ("spoken_digits", "asterisk_prompts", "speech", "tfds_speech")
 
 
 def batch_like(cfg, rows=8):
@@ -13,6 +14,8 @@ def batch_like(cfg, rows=8):
     "index": np.arange(rows, dtype=np.int32),
     "weight": np.ones(rows, np.float32),
   }
+  if data.name in SPEECH:
+    return batch | speech_like(cfg, rows, rng)
   if (
     data.name in ("cifar10", "omniglot", "images", "tfds")
     and data.get("form") != "tokens"
@@ -37,3 +40,17 @@ def batch_like(cfg, rows=8):
     batch["places"] = rng.integers(0, data.length, shape).astype(np.int32)
     batch["answers"] = rng.integers(0, count, shape).astype(np.int32)
   return batch
+
+
+def speech_like(cfg, rows, rng):
+  """A second of noise, and eight tokens where a config's data has any."""
+  rate = cfg.method.rate
+  found = {
+    "audio": 0.1 * rng.standard_normal((rows, rate), np.float32),
+    "audio_length": np.full(rows, rate, np.int32),
+  }
+  if cfg.data.get("tokens", "none") == "none":
+    return found
+  size = cfg.method.get("vocab_size") or cfg.model.joint.vocab_size
+  tokens = rng.integers(0, size, (rows, 8)).astype(np.int32)
+  return found | {"tokens": tokens, "valid": np.ones((rows, 8), bool)}

@@ -1,0 +1,54 @@
+r"""English telephone prompts written down by CTC, on two CPU cores.
+
+  apt-get download asterisk-core-sounds-en asterisk-core-sounds-en-wav   # 18 MB
+  mdm data build configs/speech/ctc_prompts.py --set data.manual_dir=DEBS
+  mdm train configs/speech/ctc_prompts.py --workdir runs/ctc_prompts
+
+One voice, 13 minutes of speech to learn from; no text of the test split is
+learned, and many of its words are new. From scratch this is little to learn the sounds
+of a language from; a run of speech.w2v_bert or speech.best_rq with the same subsampling
+and encoder gives it a start:
+  --set "init={'run': RUN, 'parts': {'subsample': 'subsample', 'encoder': 'encoder',
+    'feature_norm': 'feature_norm'}}"
+A language model of the training texts helps: --set eval.test.decoder=beam \
+  --set eval.test.ngrams=4
+
+Not measured in full.
+"""
+
+from mdm.training import config
+
+
+def get_config():
+  cfg = config.base()
+  cfg.method = {
+    "name": "speech.ctc",
+    "rate": 8_000,
+    "bins": 40,
+    "vocab_size": 28,
+  }
+  cfg.model = {
+    "subsample": {"name": "subsample.ConvSubsampling"},
+    "encoder": {
+      "name": "conformer.Conformer",
+      "width": 96,
+      "depth": 4,
+      "heads": 4,
+      "dropout": 0.1,
+    },
+  }
+  cfg.data = {
+    "name": "asterisk_prompts",
+    "languages": ("en",),
+    "tokens": "characters",
+    "max_seconds": 12.0,
+    "buckets": (1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0),
+    "budget_seconds": 4.0,
+  }
+  cfg.train = {"steps": "60 epochs", "batch": 8, "eval_every": "15 epochs"}
+  cfg.optimizer = {"learning_rate": 2e-3, "warmup": "10%", "weight_decay": 0.01}
+  cfg.eval = {
+    "dev": {"name": "transcripts", "split": "validation"},
+    "test": {"name": "transcripts", "split": "test"},
+  }
+  return cfg
