@@ -59,6 +59,8 @@ def make_schedule(cfg: Optimizer, *, steps: int, epoch: int) -> optax.Schedule:
     main = optax.cosine_decay_schedule(peak, rest, alpha=cfg.end)
   elif cfg.schedule == "linear":
     main = optax.linear_schedule(peak, last, rest)
+  elif cfg.schedule == "rsqrt":
+    main = _inverse_root(peak, max(warmup, 1))
   elif cfg.schedule == "multistep":
     places = [
       to_steps("optimizer.drops", place, total=steps, epoch=epoch)
@@ -76,6 +78,14 @@ def make_schedule(cfg: Optimizer, *, steps: int, epoch: int) -> optax.Schedule:
   else:
     rise = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
   return optax.join_schedules([rise, main], [warmup]) if warmup else main
+
+
+def _inverse_root(peak: float, warmup: int) -> optax.Schedule:
+  """The peak times sqrt(warmup / step), from the end of a warm-up on.
+
+  Source: *Attention Is All You Need*, Vaswani et al., 2017, equation 3.
+  """
+  return lambda step: peak * jnp.sqrt(warmup / (warmup + step))
 
 
 def make_optimizer(

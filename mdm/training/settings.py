@@ -68,8 +68,8 @@ class Optimizer:
       train.batch / scale_batch`; 0 where the rate is for `train.batch` itself.
     schedule: shape after warm-up: "constant", "cosine", "linear", "wsd" (constant,
       then linear over the last `decay` of the steps), "onecycle" (half cosines up
-      from a 25th of the peak and down), or "multistep" (constant, times `drop` at
-      each of `drops`).
+      from a 25th of the peak and down), "multistep" (constant, times `drop` at each
+      of `drops`), or "rsqrt" (the peak times the root of warm-up over steps).
     warmup: how long the rate rises, linearly from 0 unless "onecycle".
     decay: length of the fall of "wsd".
     drops: when the rate of "multistep" falls: durations from the first step.
@@ -87,9 +87,9 @@ class Optimizer:
   name: Literal["adamw", "lamb", "lars", "lion", "muon", "sgd"] = "adamw"
   learning_rate: float = 1e-3
   scale_batch: int = 0
-  schedule: Literal["constant", "cosine", "linear", "multistep", "onecycle", "wsd"] = (
-    "cosine"
-  )
+  schedule: Literal[
+    "constant", "cosine", "linear", "multistep", "onecycle", "rsqrt", "wsd"
+  ] = "cosine"
   warmup: Duration = "5%"
   decay: Duration = "20%"
   drops: tuple[Duration, ...] = ()

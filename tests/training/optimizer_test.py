@@ -66,6 +66,13 @@ def test_multistep_falls_at_each_of_its_drops_counted_from_the_first_step():
   assert (found[90:] == 0.25).all()
 
 
+def test_an_inverse_root_falls_from_the_warm_up_on():
+  found = rates(schedule="rsqrt", warmup=25)
+  peak = found.max()
+  assert found[25] == peak and found[5] == pytest.approx(6 / 26 * peak)
+  assert found[100] == pytest.approx(peak / 2)  # four times as many steps
+
+
 def test_the_rate_grows_with_the_batch_it_is_scaled_to():
   cfg = Optimizer(learning_rate=1.5e-4, scale_batch=256)
   assert scale_rate(cfg, 4096).learning_rate == pytest.approx(2.4e-3)

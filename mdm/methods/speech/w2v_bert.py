@@ -57,6 +57,7 @@ class W2vBert(MaskedSpeech, kw_only=True):
     kappa: what cosines are divided by.
     contrast_width: of the vectors that are compared.
     beta, alpha, gamma: weights of the contrast, of the diversity in it, of the naming.
+    telling: weight of L_w itself; 0 leaves L_d and L_m, which collapse.
     temperature: of the quantiser: at the first step, at least, and its factor per step.
   """
 
@@ -67,6 +68,7 @@ class W2vBert(MaskedSpeech, kw_only=True):
   beta: float = 1.0
   alpha: float = 0.1
   gamma: float = 1.0
+  telling: float = 1.0
   temperature: tuple[float, float, float] = (2.0, 0.1, 0.999995)
 
   def setup(self) -> None:
@@ -86,8 +88,9 @@ class W2vBert(MaskedSpeech, kw_only=True):
     diversity = diversity_loss(seen.quantized.soft, hidden)
     told = self.tell_apart(batch, seen)
     named = self.name_hidden(batch, seen.heard)
-    telling, naming = told["contrast/nats"].value(), named["naming/nats"].value()
-    loss = self.beta * (telling + self.alpha * diversity) + self.gamma * naming
+    telling = self.telling * told["contrast/nats"].value()
+    learning = self.beta * (telling + self.alpha * diversity)
+    loss = learning + self.gamma * named["naming/nats"].value()
     return {
       "loss": spread(loss, hidden),
       "diversity": spread(diversity, hidden),

@@ -47,9 +47,9 @@ def plain(seed=0):
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts(variables):
-  weights = {"beta": 0.5, "alpha": 0.3, "gamma": 2.0}
+  weights = {"beta": 0.5, "alpha": 0.3, "gamma": 2.0, "telling": 0.9}
   found = murmurs.losses(make(**weights), variables, murmurs.murmur())
-  telling = found["contrast/nats"] + 0.3 * found["diversity"]
+  telling = 0.9 * found["contrast/nats"] + 0.3 * found["diversity"]
   expected = 0.5 * telling + 2.0 * found["naming/nats"]
   assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-6)
   defaults = plain()
