@@ -23,7 +23,7 @@ CONFIGS = sorted(
   for path in ROOT.glob("configs/*/*.py")
   if path.parent.name != "claims"
 )
-WHOLE = ("bias", "scale", "mixer/dt/kernel")
+WHOLE = ("bias", "scale", "mixer/dt/kernel", "depthwise")
 TABLE = Path(__file__).with_name("shardings.json")
 
 READER = {
@@ -329,7 +329,7 @@ def test_the_sharding_table_of_every_config_is_the_one_checked_in():
 def test_no_large_matrix_of_a_config_lies_whole_on_every_device(path):
   """However many layers are stacked, biases and scales are vectors: they stay whole.
 
-  So do the few columns that score keys (`dt`).
+  So do the few columns that score keys (`dt`), and the few rows of a depthwise kernel.
   """
   for preset in ("fsdp", "fsdp+tp"):
     for name, leaf in leaf_paths(planned(path, preset)).items():
