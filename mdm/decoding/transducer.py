@@ -97,24 +97,10 @@ def decode_greedy(
 
   def advance(at: Place) -> Place:
     """A token or a blank in every row that is not over."""
-    log_probs = network.score(encoded[rows, jnp.minimum(at.frame, total)], at.predicted)
+    heard = encoded[rows, jnp.minimum(at.frame, encoded.shape[1] - 1)]
     is_on = at.frame < total
     may_speak = is_on & (at.here < most) & (at.said < length)
-    best = jnp.where(may_speak, log_probs.argmax(-1), blank)  # b
-    speaks = best != blank
-    gain = jnp.take_along_axis(log_probs, best[:, None], axis=-1)[:, 0]
-    place = (jnp.arange(length) == at.said[:, None]) & speaks[:, None]  # b n
-    predicted, state = network.step(best, at.state)
-    return Place(
-      at.frame + (is_on & ~speaks),
-      jnp.where(speaks, at.here + 1, 0),
-      at.said + speaks,
-      jnp.where(place, best[:, None], at.tokens),
-      jnp.where(place, at.frame[:, None], at.frames),
-      at.score + jnp.where(is_on, gain, 0.0),
-      _select(speaks, predicted, at.predicted),
-      jax.tree.map(lambda new, old: _select(speaks, new, old), state, at.state),
-    )
+    return _advance(network, at, heard, is_on, may_speak, blank=blank)
 
   predicted, state = network.step(jnp.full(b, blank), network.start(b))
   zeros, empty = jnp.zeros(b, jnp.int32), jnp.zeros((b, length), jnp.int32)
@@ -122,6 +108,35 @@ def decode_greedy(
   at = jax.lax.while_loop(lambda at: (at.frame < total).any(), advance, begin)
   valid = jnp.arange(length) < at.said[:, None]
   return Transcript(at.tokens, valid, at.frames, at.score)
+
+
+def _advance(
+  network: Network,
+  at: Place,
+  heard: Float[Array, "b d"],
+  is_on: Bool[Array, "b"],
+  may_speak: Bool[Array, "b"],
+  *,
+  blank: int,
+) -> Place:
+  """The likeliest class of each row's cell, blank where it may not speak."""
+  log_probs = network.score(heard, at.predicted)
+  best = jnp.where(may_speak, log_probs.argmax(-1), blank)  # b
+  speaks = best != blank
+  gain = jnp.take_along_axis(log_probs, best[:, None], axis=-1)[:, 0]
+  place = jnp.arange(at.tokens.shape[1]) == at.said[:, None]
+  place = place & speaks[:, None]  # b n
+  predicted, state = network.step(best, at.state)
+  return Place(
+    at.frame + (is_on & ~speaks),
+    jnp.where(speaks, at.here + 1, 0),
+    at.said + speaks,
+    jnp.where(place, best[:, None], at.tokens),
+    jnp.where(place, at.frame[:, None], at.frames),
+    at.score + jnp.where(is_on, gain, 0.0),
+    _select(speaks, predicted, at.predicted),
+    jax.tree.map(lambda new, old: _select(speaks, new, old), state, at.state),
+  )
 
 
 def decode_beam(
@@ -158,39 +173,69 @@ def decode_beam(
   done = nothing._replace(score=nothing.score.at[:, 0].set(is_empty))
   start = start._replace(score=jnp.where((total > 0)[:, None], start.score, NEVER))
 
-  def advance(
-    kept: tuple[Beam, Beam, jax.Array, PyTree], step: Int[Array, ""]
-  ) -> tuple[tuple[Beam, Beam, jax.Array, PyTree], None]:
+  def advance(kept: Search, step: Int[Array, ""]) -> tuple[Search, None]:
     """One token or blank more for all texts."""
-    alive, done, predicted, state = kept
+    alive = kept.alive
     frame = step - alive.length  # b w
     here = jnp.clip(frame, 0, encoded.shape[1] - 1)[..., None]
     heard = jnp.take_along_axis(encoded, here, axis=1)  # b w d
-    log_probs = network.score(heard.reshape(b * beam, -1), predicted)
+    log_probs = network.score(heard.reshape(b * beam, -1), kept.predicted)
     log_probs = log_probs.reshape(b, beam, -1)
-    ended = alive.score + log_probs[..., blank]
-    said = alive.score[..., None] + log_probs
-    if bonus is not None:
-      said = said + bonus(alive.tokens, alive.length)
-    closed = jnp.arange(log_probs.shape[-1]) == blank
-    closed = closed | (alive.length == length)[..., None]
-    said, gained = move_to_children(alive, jnp.where(closed, NEVER, said))
-    ended = jnp.logaddexp(ended, gained)
+    said, ended = _go_on(alive, log_probs, blank=blank, bonus=bonus)
     is_last = frame == total[:, None] - 1
-    done = _keep_best(done, alive._replace(score=jnp.where(is_last, ended, NEVER)))
+    done = alive._replace(score=jnp.where(is_last, ended, NEVER))
     source, token, score = choose(jnp.where(is_last, NEVER, ended), said)
-    pick = (source + beam * jnp.arange(b)[:, None]).reshape(-1)  # b w, in one
-    predicted, state = jax.tree.map(lambda x: x[pick], (predicted, state))
-    speaks = (token >= 0).reshape(-1)
-    after = network.step(jnp.where(speaks, token.reshape(-1), blank), state)
-    predicted, state = jax.tree.map(
-      lambda new, old: _select(speaks, new, old), after, (predicted, state)
-    )
-    return (grow(alive, source, token, score), done, predicted, state), None
+    predicted, state = _remember(network, kept, source, token, blank=blank)
+    alive = grow(alive, source, token, score)
+    return Search(alive, _keep_best(kept.done, done), predicted, state), None
 
   steps = jnp.arange(encoded.shape[1] + length)
-  (_, done, _, _), _ = jax.lax.scan(advance, (start, done, predicted, state), steps)
-  return done
+  found, _ = jax.lax.scan(advance, Search(start, done, predicted, state), steps)
+  return found.done
+
+
+class Search(NamedTuple):
+  """Texts that go on, the best of those that are finished, what is known of the first.
+
+  `predicted` and the arrays of `state` have b w rows.
+  """
+
+  alive: Beam
+  done: Beam
+  predicted: Float[Array, "r e"]
+  state: PyTree
+
+
+def _go_on(
+  alive: Beam, log_probs: Float[Array, "b w v"], *, blank: int, bonus: Bonus | None
+) -> tuple[Float[Array, "b w v"], Float[Array, "b w"]]:
+  """Scores of each text with each token more, and of each text a frame on."""
+  ended = alive.score + log_probs[..., blank]
+  said = alive.score[..., None] + log_probs
+  if bonus is not None:
+    said = said + bonus(alive.tokens, alive.length)
+  is_full = alive.length == alive.tokens.shape[-1]
+  closed = (jnp.arange(log_probs.shape[-1]) == blank) | is_full[..., None]
+  said, gained = move_to_children(alive, jnp.where(closed, NEVER, said))
+  return said, jnp.logaddexp(ended, gained)
+
+
+def _remember(
+  network: Network,
+  kept: Search,
+  source: Int[Array, "b w"],
+  token: Int[Array, "b w"],
+  *,
+  blank: int,
+) -> tuple[jax.Array, PyTree]:
+  """What is predicted after texts `source` with a token more, if it is not negative."""
+  b, beam = source.shape
+  rows = (source + beam * jnp.arange(b)[:, None]).reshape(-1)  # b w, in one
+  before = jax.tree.map(lambda x: x[rows], (kept.predicted, kept.state))
+  speaks = (token >= 0).reshape(-1)
+  after = network.step(jnp.where(speaks, token.reshape(-1), blank), before[1])
+  found = jax.tree.map(lambda new, old: _select(speaks, new, old), after, before)
+  return cast(tuple[jax.Array, PyTree], found)
 
 
 def _keep_best(one: Beam, other: Beam) -> Beam:
@@ -228,16 +273,7 @@ def search_texts(
   Returns:
     Texts and their scores in nats, best first.
   """
-  remembered: dict[Prefix, tuple[jax.Array, PyTree]] = {}
-
-  def recall(text: Prefix) -> tuple[jax.Array, PyTree]:
-    """What the prediction network makes of a text."""
-    if text not in remembered:
-      state = recall(text[:-1])[1] if text else network.start(1)
-      token = jnp.array([text[-1] if text else blank])
-      remembered[text] = network.step(token, state)
-    return remembered[text]
-
+  recall = _Memory(network, blank)
   alive: dict[Prefix, float] = {(): 0.0}
   done: dict[Prefix, float] = {}
   for step in range(len(encoded) + length):
@@ -248,10 +284,9 @@ def search_texts(
       row = np.asarray(network.score(heard, recall(text)[0])[0], np.float64)
       gains = np.zeros_like(row) if bonus is None else bonus(text)
       _add(found, text, score + row[blank])
-      if len(text) < length:
-        for k in range(len(row)):
-          if k != blank:
-            _add(found, (*text, k), score + row[k] + gains[k])
+      for k in range(len(row)) if len(text) < length else ():
+        if k != blank:
+          _add(found, (*text, k), score + row[k] + gains[k])
     ended = {text for text in found if step - len(text) == len(encoded) - 1}
     done |= {text: found.pop(text) for text in ended}
     alive = found
@@ -259,6 +294,22 @@ def search_texts(
       alive = dict(heapq.nlargest(beam, found.items(), key=_score))
       done = dict(heapq.nlargest(beam, done.items(), key=_score))
   return sorted(done.items(), key=_score, reverse=True)
+
+
+class _Memory:
+  """What the prediction network makes of texts, asked once for each."""
+
+  def __init__(self, network: Network, blank: int) -> None:
+    self.network, self.blank = network, blank
+    self.known: dict[Prefix, tuple[jax.Array, PyTree]] = {}
+
+  def __call__(self, text: Prefix) -> tuple[jax.Array, PyTree]:
+    """The output after a text, and the state to go on from."""
+    if text not in self.known:
+      state = self(text[:-1])[1] if text else self.network.start(1)
+      token = jnp.array([text[-1] if text else self.blank])
+      self.known[text] = self.network.step(token, state)
+    return self.known[text]
 
 
 def _add(found: dict[Prefix, float], text: Prefix, score: float) -> None:
