@@ -7,7 +7,8 @@ A picture of eight held-out images, filled in, is written twenty times:
 runs/mae/pictures/filled/step_*.png. More of them: mdm plot runs/mae --count 16.
 
 16 of 64 patches of 4 x 4 pixels are seen. The encoder is two thirds as wide as ViT-Tiny
-and half as deep, which two CPU cores can afford.
+and half as deep; a step takes about 0.4 s on one core. Expect a mean squared error of
+0.010 of the pictures' pixels (in 0..1) with train.steps=1000, after 0.015 at step 50.
 """
 
 from mdm.training import config
