@@ -7,7 +7,8 @@ r"""Spoken digits spelled by CTC, voices held out, on two CPU cores.
 the test split. The network writes letters, and a digit is right where all of them are:
 eval/held_out/wer is the share of digits misread by a voice never heard before.
 
-Not measured in full.
+Not measured in full. With train.steps='6 epochs', seed 0: held_out/wer
+0.724, held_out/cer 0.451, where the training loss is 0.4 nats a letter.
 """
 
 from mdm.training import config
