@@ -4,13 +4,13 @@ r"""English telephone prompts written down by CTC, on two CPU cores.
   mdm data build configs/speech/ctc_prompts.py --set data.manual_dir=DEBS
   mdm train configs/speech/ctc_prompts.py --workdir runs/ctc_prompts
 
-One voice, 13 minutes of speech to learn from; no text of the test split is
-learned, and many of its words are new. From scratch this is little to learn the sounds
-of a language from; a run of speech.w2v_bert or speech.best_rq with the same subsampling
-and encoder gives it a start:
+One voice, 13 minutes of speech to learn from; no text of the test split is learned, and
+many of its words are new. From scratch this is little to learn the sounds of a language
+from; a run of speech.w2v_bert or speech.best_rq with the same subsampling and encoder
+gives it a start:
   --set "init={'run': RUN, 'parts': {'subsample': 'subsample', 'encoder': 'encoder',
     'feature_norm': 'feature_norm'}}"
-A language model of the training texts helps: --set eval.test.decoder=beam \
+A language model of the training texts may be asked too: --set eval.test.decoder=beam \
   --set eval.test.ngrams=4
 
 Not measured in full.
