@@ -5,8 +5,8 @@ r"""Position prediction on small photographs, on two CPU cores.
 
 Each of 64 patches of 4 x 4 pixels is to say where it comes from, and sees 32 of them:
 eta = 0.5, as in the one public code for this size. A guess is right 1.6% of the time.
-`mdm claim configs/claims/mp3.py`, a smaller network on 256,000 images, gets 14.7% of the
-patches of held-out images right.
+`mdm claim configs/claims/mp3.py`, a smaller network that has seen 256,000 images, gets
+14.7% of held-out images' patches right.
 """
 
 from mdm.training import config

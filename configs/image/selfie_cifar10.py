@@ -6,7 +6,7 @@ r"""Multiple choice of patches of small photographs, on two CPU cores.
 4 of 16 patches of 8 x 8 pixels are hidden and told apart by the other 12; a guess is
 right 25% of the time. Published with ResNet-50 (the defaults of resnet.ResNet, with the
 small stem), attention of 32 heads, and crops of images padded by 4 pixels. Not padded
-here: black borders tell places, and what is learned from them serves no image without.
+here: black borders tell places, so there would be less to learn from the rest.
 """
 
 from mdm.training import config
