@@ -4,6 +4,7 @@ from mdm.api.attending import bench_attention, compile_attention
 from mdm.api.benching import bench_reader
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
+from mdm.api.hearing import Transcription
 from mdm.api.layouts import import_weights
 from mdm.api.model import ImageLike, Model, Reading, load
 from mdm.api.plotting import plot, plot_masks, sample_images
@@ -29,6 +30,7 @@ __all__ = [
   "Reading",
   "Sample",
   "TextScore",
+  "Transcription",
   "bench_attention",
   "bench_frontend",
   "bench_problem",

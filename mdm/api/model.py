@@ -1,8 +1,9 @@
-"""A trained model: its method, what it learned, how images and text pass through it."""
+"""A trained model: its method, what it learned, what passes through it."""
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +13,17 @@ import numpy as np
 from PIL import Image
 
 from mdm.api import weights
+from mdm.api.hearing import SpeechModel
 from mdm.api.images import ImageModel
 from mdm.api.text import TextModel
 from mdm.decoding.reader import Decoded
-from mdm.evaluation.verbs import check_verb
+from mdm.evaluation.verbs import check_verb, has_verb
 from mdm.evaluation.words import make_reader
 from mdm.methods.base import Method
+from mdm.methods.speech.base import SpeechMethod
 from mdm.training import build
 from mdm.training.checkpoint import open_checkpoints
+from mdm.training.config import unknown_key
 
 LEAST_CONTRAST = 8  # of 255 levels
 ImageLike = str | Path | np.ndarray | Image.Image
@@ -61,11 +65,11 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model(TextModel, ImageModel):
+class Model(TextModel, ImageModel, SpeechModel):
   """A trained method with its variables and its processor.
 
-  It reads images, draws them (api/images.py), or writes and scores texts (api/text.py),
-  as far as its method can.
+  It reads images, draws them (api/images.py), writes and scores texts (api/text.py), or
+  writes down speech (api/hearing.py), as far as its method can.
 
   Attributes:
     cfg: the run's config.
@@ -88,7 +92,45 @@ class Model(TextModel, ImageModel):
 
     return Charset(self.cfg.data.charset)
 
-  def predict(
+  def predict(self, given: Any, **settings: Any) -> list[Any]:
+    """Reads word images, or writes down recordings, as the method can.
+
+    Args:
+      given: one or many; see `read_words` or `transcribe`.
+      **settings: of that verb: decoder, num_steps and final_reflect of images; decoder,
+        beam, resampler, channels, longest and on_corrupt of recordings; batch of both.
+
+    Returns:
+      A `Reading` of each image, or a `Transcription` of each recording.
+
+    Raises:
+      ValueError: a setting of the other kind; else as those.
+    """
+    ask, what = self.reader()
+    known = inspect.signature(ask).parameters
+    for name in settings:
+      if name not in known:
+        raise ValueError(unknown_key(name, known, f"a setting of {what}"))
+    return ask(given, **settings)
+
+  def reader(self) -> tuple[Callable[..., list[Any]], str]:
+    """What `predict` asks, and the name of such models.
+
+    Raises:
+      ValueError: the method neither reads images nor writes down speech.
+    """
+    if isinstance(self.method, SpeechMethod):
+      check_verb(self.method, "transcribe")
+      return self.transcribe, "recognisers of speech"
+    check_verb(self.method, "predict")
+    return self.read_words, "readers"
+
+  @property
+  def hears(self) -> bool:
+    """Whether the model writes down speech."""
+    return has_verb(self.method, "transcribe")
+
+  def read_words(
     self,
     images: ImageLike | Sequence[ImageLike],
     *,
@@ -125,12 +167,12 @@ class Model(TextModel, ImageModel):
   def read(
     self, images: Sequence[ImageLike], *, batch: int = 64, **settings: Any
   ) -> list[str]:
-    """The texts alone, as `predict` reads them, without what led to them; quicker.
+    """The texts alone, as `read_words` reads them, without what led to them; quicker.
 
     Args:
-      images: as for `predict`.
+      images: as for `read_words`.
       batch: images read at once.
-      settings: decoder, num_steps and final_reflect of `predict`.
+      settings: decoder, num_steps and final_reflect of `read_words`.
     """
     read = self._tokens_reader(**settings)
     pixels = [self.pixels(image) for image in images]

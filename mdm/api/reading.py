@@ -1,27 +1,59 @@
-"""Reading images with a run."""
+"""Reading images, or writing down recordings, with a run."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mdm.api.clips import ClipLike
+from mdm.api.hearing import Transcription
 from mdm.api.model import ImageLike, Model, Reading, load
-from mdm.evaluation.verbs import check_verb
 
 
 def predict(
-  run: str | Path, images: Sequence[ImageLike] = (), *, count: int = 6, **settings: Any
-) -> list[Reading]:
-  """Reads images with a run's model.
+  run: str | Path,
+  given: Sequence[Any] = (),
+  *,
+  count: int = 6,
+  on_corrupt: str = "stop",
+  **settings: Any,
+) -> list[Reading] | list[Transcription]:
+  """Reads images, or writes down recordings, with a run's model.
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
-    images: what to read; if empty, the first `count` of the run's test split.
-    count: how many test images.
+    given: images, or recordings; if empty, the first `count` of the run's test split.
+    count: how many of the test split.
+    on_corrupt: what a recording does that cannot be heard: "stop" or "report", see
+      `Model.transcribe`; an image always stops.
     **settings: as for `Model.predict`.
+
+  Raises:
+    ValueError: a model that does neither; else as `Model.predict`.
   """
   model = load(run)
-  return [reading for _, reading in read_named(model, images, count, settings)]
+  if model.hears:
+    settings["on_corrupt"] = on_corrupt
+    return transcribe_named(model, given, count, settings)
+  return [reading for _, reading in read_named(model, given, count, settings)]
+
+
+def transcribe_named(
+  model: Model, clips: Sequence[ClipLike], count: int, settings: Mapping[str, Any]
+) -> list[Transcription]:
+  """What is said in recordings; in those of the test split if none are given.
+
+  Raises:
+    ValueError: as `Model.transcribe`.
+  """
+  if clips:
+    return model.predict(list(clips), **settings)
+  known = model.known_clips("test", count)
+  found = model.predict([clip.samples for clip, _ in known], **settings)
+  return [
+    dataclasses.replace(one, source=clip.source, truth=truth)
+    for one, (clip, truth) in zip(found, known, strict=True)
+  ]
 
 
 def read_named(
@@ -32,7 +64,7 @@ def read_named(
   Raises:
     ValueError: a model that does not read images; else as `Model.predict`.
   """
-  check_verb(model.method, "predict")
+  model.reader()
   named: list[tuple[ImageLike, str, str | None]]
   if images:
     named = [

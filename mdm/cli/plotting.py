@@ -42,7 +42,7 @@ def plot_command(args: argparse.Namespace) -> None:
     _plot_masks(args, given)
     return
   out = args.out or "denoising.png"
-  api.plot(args.run_folder, args.images, out, count=args.count, **given)
+  api.plot(args.run_folder, args.files, out, count=args.count, **given)
   print(f"wrote {out}")
   write_result(args, {"picture": out})
 
@@ -51,7 +51,7 @@ def _plot_masks(args: argparse.Namespace, given: dict[str, Any]) -> None:
   """`mdm plot masks`."""
   from mdm import api
 
-  if args.images:
+  if args.files:
     raise ValueError("`mdm plot masks` reads no images; leave them out.")
   out = args.out or "masks.png"
   names = api.plot_masks(

@@ -1,6 +1,7 @@
-"""The command predict: reads images."""
+"""The command predict: reads images, or writes down recordings."""
 
 import argparse
+import sys
 from typing import Any
 
 from mdm.cli.output import write_result
@@ -11,12 +12,15 @@ def add_commands(add: Any) -> None:
   predict = add(
     "predict",
     predict_command,
-    "read images",
+    "read images, or write down recordings with the times of words",
     "mdm predict runs/reader word.png --decoder ar",
   )
   predict.add_argument("run_folder", metavar="RUN")
   add_decoding(predict)
-  predict.add_argument("--count", type=int, default=6, help="test images to take")
+  add_hearing(predict)
+  predict.add_argument(
+    "--count", type=int, default=6, help="test images or clips to take"
+  )
 
 
 def add_decoding(command: Any) -> None:
@@ -24,7 +28,8 @@ def add_decoding(command: Any) -> None:
   command.add_argument(
     "--decoder",
     metavar="NAME",
-    help="pd, ar, lc, blc, random or cloze (mdm/decoding; default: lc)",
+    help="of images pd, ar, lc, blc, random or cloze (mdm/decoding; default: lc); of "
+    "recordings greedy or beam (default: greedy)",
   )
   command.add_argument("--num-steps", type=int, help="passes (default: 3)")
   command.add_argument(
@@ -34,11 +39,43 @@ def add_decoding(command: Any) -> None:
     help="re-read every character once more at the end",
   )
   command.add_argument(
-    "images",
+    "files",
     nargs="*",
-    metavar="IMAGE",
-    help="images (default: some of the run's test split)",
+    metavar="FILE",
+    help="images; recordings or folders of them (default: some that were held out)",
   )
+
+
+def add_hearing(command: Any) -> None:
+  """The options of recordings, without defaults: those are the run's."""
+  how = command.add_argument_group("recordings")
+  how.add_argument("--beam", type=int, help="texts that --decoder beam keeps")
+  how.add_argument(
+    "--resampler",
+    metavar="NAME",
+    help="soxr or polyphase, for files of another rate (default: the run's setting; "
+    "without one they are refused)",
+  )
+  how.add_argument(
+    "--channels",
+    metavar="WHICH",
+    help="of several: mix, refuse or a channel's number (default: the run's setting)",
+  )
+  how.add_argument(
+    "--longest",
+    type=float,
+    metavar="SECONDS",
+    help="longer recordings are cut at pauses (default: the longest clip of training)",
+  )
+
+
+def read_hearing(args: argparse.Namespace) -> dict[str, Any]:
+  """The options of `add_hearing` that were given."""
+  names = ("beam", "resampler", "channels", "longest")
+  found = {name: getattr(args, name) for name in names}
+  if found["channels"] is not None and found["channels"].isdecimal():
+    found["channels"] = int(found["channels"])
+  return {name: value for name, value in found.items() if value is not None}
 
 
 def read_decoding(args: argparse.Namespace) -> dict[str, Any]:
@@ -48,16 +85,41 @@ def read_decoding(args: argparse.Namespace) -> dict[str, Any]:
   return {name: value for name, value in found.items() if value is not None}
 
 
-def predict_command(args: argparse.Namespace) -> None:
+def predict_command(args: argparse.Namespace) -> int:
   """`mdm predict`."""
   from mdm import api
 
-  readings = api.predict(
-    args.run_folder, args.images, count=args.count, **read_decoding(args)
+  given = read_decoding(args) | read_hearing(args)
+  found: Any = api.predict(
+    args.run_folder, args.files, count=args.count, on_corrupt="report", **given
   )
-  for reading in readings:
-    sure = " ".join(f"{c}:{p:.2f}" for c, p in reading.characters)
-    truth = "" if reading.truth is None else f"\ttruth {reading.truth}"
-    text = reading.text or "(no text)"
-    print(f"{reading.source}\t{text}\t{reading.confidence:.3f}\t{sure}{truth}")
-  write_result(args, [reading.to_json() for reading in readings])
+  is_whole = True
+  for one in found:
+    if isinstance(one, api.Reading):
+      _print_reading(one)
+    elif one.error:
+      is_whole = False
+      print(f"mdm: {one.error}", file=sys.stderr)
+    else:
+      _print_transcription(one)
+  write_result(args, [one.to_json() for one in found])
+  return 0 if is_whole else 1
+
+
+def _print_reading(reading: Any) -> None:
+  """A line: image, text, confidence, that of each character."""
+  sure = " ".join(f"{c}:{p:.2f}" for c, p in reading.characters)
+  truth = "" if reading.truth is None else f"\ttruth {reading.truth}"
+  text = reading.text or "(no text)"
+  print(f"{reading.source}\t{text}\t{reading.confidence:.3f}\t{sure}{truth}")
+
+
+def _print_transcription(found: Any) -> None:
+  """A line: recording, text, the seconds of each word."""
+  times = " ".join(
+    f"{word.text}:{word.begin_s:.2f}-{word.end_s:.2f}"
+    for word in found.words
+    if word.begin_s is not None
+  )
+  truth = "" if found.truth is None else f"\ttruth {found.truth}"
+  print(f"{found.source}\t{found.text or '(no text)'}\t{times}{truth}")

@@ -36,12 +36,19 @@ def find_tokenizer(data: Mapping[str, Any], folder: Path | None = None) -> Any:
     folder: of the run; a tokenizer kept there needs no data set.
 
   Raises:
-    ValueError: the data is no text, or was learned from and is not built.
+    ValueError: the data has no text, or was learned from and is not built.
   """
+  from mdm.data import speech_selection
+  from mdm.data.datasets import read_settings
+  from mdm.data.speech_settings import SpeechSettings
   from mdm.data.text.storage import open_tokenizer
   from mdm.data.text.tokenizers import load_tokenizer
 
-  settings = text_settings(data)
+  of_speech: Any = read_settings(data)
+  is_speech = isinstance(of_speech, SpeechSettings)
+  settings = of_speech if is_speech else text_settings(data)
   if folder is not None and (folder / FILE).is_file():
     return load_tokenizer(folder / FILE)
+  if is_speech:
+    return speech_selection.open_tokenizer(settings)
   return open_tokenizer(settings)

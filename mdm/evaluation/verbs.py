@@ -7,10 +7,10 @@ VERBS = {
   "sample": "write text (mdm sample)",
   "score": "say how likely a text is (mdm score)",
   "answer": "answer questions (mdm eval)",
-  "transcribe": "write down speech (mdm eval)",
+  "transcribe": "write down speech (mdm predict)",
   "classify": "name what images show (mdm eval)",
   "reconstruct": "fill in hidden patches (mdm plot)",
-  "encode": "give features of images (mdm eval)",
+  "encode": "give features (mdm eval)",
 }
 
 
