@@ -171,7 +171,7 @@ def test_exported_weights_of_a_run_know_their_images_size(tiny_mae, tmp_path):
   [
     ("import whole.safetensors OUT", "pass heads="),
     ("import nothing.safetensors OUT", "does not exist"),
-    ("import whole.pth OUT", "PyTorch's own format"),
+    ("import whole.pth OUT", "whole.pth does not exist"),
     ("import whole.safetensors OUT --layout bert", "mae"),
     ("import doge OUT --heads 2", "leave out --heads"),
     ("import ours OUT", "config.json does not exist"),
