@@ -1,6 +1,6 @@
 """Multiple choice of patches, then names: pretrained against supervised, few labels.
 
-  mdm claim configs/claims/selfie.py --workdir runs/claim_selfie   # ~50 min, 1 core
+  mdm claim configs/claims/selfie.py --workdir runs/claim_selfie   # ~45 min, 1 core
 
 Stem and three groups of a small ResNet learn, once per seed and without labels, which
 patch fills a gap; `choice` is how often they are right on held-out images (25% by
@@ -23,7 +23,7 @@ def get_config():
   chooses = {
     "base": "configs/image/selfie_cifar10.py",
     "set": [
-      "train.steps=3000",
+      "train.steps=1500",
       "eval={'choice': {'name': 'losses', 'limit': 2000}}",
     ],
   }
@@ -32,7 +32,7 @@ def get_config():
       f"model.encoder={ENCODER!r}",
       f"init={init!r}",
       "data.label_share=0.05",
-      "train.steps=400",
+      "train.steps=300",
       "method.mixup=0.0",
       "method.cutmix=0.0",
       "optimizer.layer_decay=1.0",
