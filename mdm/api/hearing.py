@@ -218,11 +218,11 @@ def _pad(parts: Sequence[Part], size: int) -> dict[str, np.ndarray]:
   """Parts as a batch; rows behind them are empty."""
   count = 1 << (len(parts) - 1).bit_length()
   audio = np.zeros((count, size), np.float32)
-  length = np.zeros(count, np.int32)
+  length, index = np.zeros(count, np.int32), np.zeros(count, np.int32)
   for row, part in enumerate(parts):
     length[row] = len(part.samples)
     audio[row, : length[row]] = part.samples
-  index = np.arange(count, dtype=np.int32)
+    index[row] = part.clip
   return {"audio": audio, "audio_length": length, "index": index}
 
 

@@ -1,6 +1,5 @@
-"""A run's model at work, as a picture: images read, filled in, drawn; text written."""
+"""A run's model at work, as a picture: of images, of texts, of speech."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,37 +10,43 @@ from mdm.api.image_plotting import plot_classes, plot_reconstructions
 from mdm.api.images import ImageSample
 from mdm.api.model import ImageLike, Model, load
 from mdm.api.reading import read_named
+from mdm.api.speech_plotting import plot_speech
 from mdm.api.writing import Sample
 from mdm.evaluation.verbs import has_verb
 from mdm.methods.image.base import ImageMethod
+from mdm.methods.speech.base import SpeechMethod
 from mdm.training.build import build_section
-from mdm.training.config import unknown_key
 
 
 def plot(
   run: str | Path,
-  images: Sequence[ImageLike],
+  images: Sequence[Any],
   out: str | Path,
   *,
   count: int | None = None,
   **settings: Any,
 ) -> None:
-  """Draws how images are read, named, filled in or appear, or texts are written.
+  """Draws what a model makes of images or of speech, or how images or texts appear.
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
-    images: what is read, filled in or named; if empty, for readers the first `count`
-      of the run's test split, else `count` spread over its validation split.
+    images: what is read, filled in or named, or recordings (see `Model.transcribe`);
+      if empty, for readers the first `count` of the run's test split, for models of
+      speech of its validation split, else `count` spread over that.
     out: the picture's path; what is written or drawn moves in a .gif file.
-    count: how many test images (6), images to fill in (8) or name (12), texts (1) or
-      images to draw (4).
+    count: how many test images (6), images to fill in (8) or name (12), clips (3),
+      texts (1) or images to draw (4).
     **settings: as for `Model.predict`, `Model.sample_images`, or `Model.sample` with
-      `prompt` or `template`; seed and split of images to fill in or name.
+      `prompt` or `template`; seed and split of images to fill in or name; fields of
+      `speech_plotting.ShownClips`.
 
   Raises:
     ValueError: a setting of the other kind of model; a file that cannot be written.
   """
   model = load(run)
+  if isinstance(model.method, SpeechMethod):
+    plot_speech(model, images, out, 3 if count is None else count, settings)
+    return
   if has_verb(model.method, "predict"):
     _plot_readings(model, images, out, 6 if count is None else count, settings)
     return
@@ -128,10 +133,6 @@ def _plot_readings(
   """A picture of images being read."""
   from mdm.evaluation.plots import Story, draw_denoising
 
-  known = inspect.signature(model.predict).parameters
-  for name in settings:
-    if name not in known:
-      raise ValueError(unknown_key(name, known, "a setting of readers"))
   stories = []
   for image, reading in read_named(model, images, count, settings):
     title = f"{reading.source}: {reading.text}  ({reading.confidence:.2f})"

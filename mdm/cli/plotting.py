@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from mdm.cli.output import write_result
-from mdm.cli.reading import add_decoding, read_decoding
+from mdm.cli.reading import add_decoding, add_hearing, read_decoding, read_hearing
 from mdm.cli.writing import add_sampling, read_sampling
 
 
@@ -14,7 +14,8 @@ def add_commands(add: Any) -> None:
     "plot",
     plot_command,
     "draw how images are read, filled in or named, or how a text or an image appears, "
-    "pass by pass; or every mask there is (`mdm plot masks`)",
+    "pass by pass; of speech what is hidden, its codes, or letters as they come; or "
+    "every mask there is (`mdm plot masks`)",
     'mdm plot runs/text --prompt "in the beginning" --out text.gif',
   )
   plot.add_argument(
@@ -26,10 +27,11 @@ def add_commands(add: Any) -> None:
   plot.add_argument(
     "--count",
     type=int,
-    help="test images to take (6), images to fill in (8) or name (12), texts to write "
-    "(1), images to draw (4) or examples of each mask (3)",
+    help="test images to take (6), images to fill in (8) or name (12), clips (3), "
+    "texts to write (1), images to draw (4) or examples of each mask (3)",
   )
   add_decoding(plot.add_argument_group("readers"))
+  add_hearing(plot)
   add_sampling(plot)
 
 
@@ -37,7 +39,7 @@ def plot_command(args: argparse.Namespace) -> None:
   """`mdm plot`."""
   from mdm import api
 
-  given = read_decoding(args) | read_sampling(args)
+  given = read_decoding(args) | read_hearing(args) | read_sampling(args)
   if args.run_folder == "masks":
     _plot_masks(args, given)
     return

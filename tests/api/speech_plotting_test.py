@@ -1,0 +1,199 @@
+"""`mdm plot` of models of speech: what is hidden and its codes, or what is said."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from toys import murmurs
+from toys.listeners import make_model, quiet, spell, train_ctc, write_wav
+from toys.sounds import RATE, Ear
+
+from mdm import cli
+from mdm.api import plotting, speech_plotting
+from mdm.evaluation import speech_plots, speech_views
+from mdm.evaluation.speech_plots import LEFT, TITLE
+from mdm.evaluation.speech_views import make_viewer
+from mdm.methods.speech.ask2mask import Ask2Mask
+from mdm.methods.speech.base import SpeechMethod
+from mdm.methods.speech.best_rq import BestRq
+from mdm.methods.speech.transducer import Transducer
+from mdm.methods.speech.w2v_bert import W2vBert
+from mdm.nn.joint import Joint
+from mdm.nn.lstm import Prediction
+from mdm.nn.subsample import ConvSubsampling
+
+WORDS = {"validation/x": "a ba", "validation/y": "bb", "test/z": "b"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Recordings with texts, of two splits."""
+  place = tmp_path_factory.mktemp("plots")
+  for name, text in WORDS.items():
+    path = write_wav(place / f"clips/{name}.wav", spell(text))
+    path.with_suffix(".txt").write_text(text)
+  return place
+
+
+@pytest.fixture(scope="module")
+def scorer():
+  return train_ctc()
+
+
+@pytest.fixture(scope="module")
+def models(folder, scorer):
+  """A model of each method, by name; all but CTC have learned nothing."""
+  few = {**murmurs.parts(), **murmurs.SETTINGS}
+  contrast = {"contrast_width": 8, "negatives": 4, "budget": 1.0}
+  found = {
+    "w2v_bert": W2vBert(**few, **contrast),
+    "best_rq": BestRq(**{**few, "quantizer": murmurs.parts("random")["quantizer"]}),
+    "ask2mask": Ask2Mask(**few, **contrast, scorer=scorer[0], guide_temperature=0.1),
+  }
+  models = {
+    name: make_model(folder, method, murmurs.start(method))
+    for name, method in found.items()
+  }
+  guided = models["ask2mask"].variables
+  guided["params"]["scorer"] = scorer[1]["params"]
+  transducer = Transducer(
+    subsample=ConvSubsampling(4), encoder=Ear(8), prediction=Prediction(3, width=4),
+    joint=Joint(3, width=8), bands=0, stretches=0, length=6, **murmurs.SETTINGS,
+  )  # fmt: skip
+  batch = {**murmurs.murmur(), "tokens": np.zeros((4, 2), np.int32)}
+  batch["valid"] = np.ones((4, 2), bool)
+  learned = jax.jit(lambda: transducer.init(jax.random.key(0), batch, train=False))()
+  models["transducer"] = make_model(folder, transducer, learned)
+  models["ctc"] = make_model(folder, *scorer)
+  return models
+
+
+@pytest.fixture
+def run(models, monkeypatch):
+  """The command, on a model by its name."""
+  monkeypatch.setattr(plotting, "load", lambda name: models[name])
+  return lambda *args: cli.main(["plot", *map(str, args)])
+
+
+@pytest.fixture
+def told(monkeypatch):
+  """Titles and labels of strips of all clips that are drawn."""
+  stories = []
+  draw = speech_plots.draw_sounds
+
+  def note(given):
+    stories.extend(
+      (story.title, [strip.label for strip in story.strips]) for story in given
+    )
+    return draw(given)
+
+  monkeypatch.setattr(speech_plots, "draw_sounds", note)
+  return stories
+
+
+HIDING = ["spectrogram", "hidden", "codes", "named"]
+
+
+@pytest.mark.parametrize(
+  ("name", "labels"),
+  [
+    ("w2v_bert", HIDING),
+    ("best_rq", HIDING),
+    ("ask2mask", [*HIDING[:2], "confidence", *HIDING[2:]]),
+    ("ctc", ["spectrogram", "a\nb\n_\nblank", "letters"]),
+    ("transducer", ["spectrogram", "letters"]),
+  ],
+)
+def test_each_method_has_its_strips_of_the_first_held_out_clips(
+  run, told, tmp_path, name, labels
+):
+  out = tmp_path / "a.png"
+  assert run(name, "--count", 1, "--out", out) == 0
+  ((title, found),) = told
+  assert found == labels
+  assert "validation/x.wav: " in title and title.endswith("truth: a ba")
+  with Image.open(out) as picture:
+    assert picture.width > LEFT and picture.height > TITLE
+
+
+def test_a_recogniser_s_letters_and_text_are_those_it_writes_down(run, told, tmp_path):
+  path = write_wav(tmp_path / "b.wav", spell("ba b"))
+  assert run("ctc", path, "--out", tmp_path / "a.png") == 0
+  assert told[0][0] == f"{path}: ba b"
+
+
+def views(model, texts, seed=0):
+  clips = [spell(text) for text in texts]
+  size = max(map(len, clips))
+  audio = np.stack([np.pad(clip, (0, size - len(clip))) for clip in clips])
+  length = np.array([len(clip) for clip in clips], np.int32)
+  batch = {"audio": audio, "audio_length": length, "index": np.arange(len(clips))}
+  return jax.device_get(make_viewer(model.method, seed)(model.variables, batch))
+
+
+def test_a_view_hides_only_real_frames_and_another_seed_hides_others(models):
+  one, same, other = (
+    views(models["w2v_bert"], ["abab b", "ba"], seed) for seed in (0, 0, 1)
+  )
+  assert one.mask.any(1).all() and not (one.mask & ~one.frames).any()
+  np.testing.assert_array_equal(one.mask, same.mask)
+  assert (one.mask != other.mask).any()
+  np.testing.assert_array_equal(one.ids, other.ids)  # nothing is hidden from codes
+
+
+def test_guided_masks_are_drawn_where_the_scorer_is_sure(models, scorer):
+  found = views(models["ask2mask"], ["ab ab", "ba"])
+  assert ((found.confidence > 0) == found.frames).all()
+  asked = scorer[0].apply(
+    scorer[1],
+    {"audio": spell("ab ab")[None], "audio_length": np.array([len(spell("ab ab"))])},
+    method="confidence",
+  )
+  np.testing.assert_allclose(found.confidence[0], asked[0], atol=1e-3)
+
+
+def test_of_a_long_recording_the_first_part_is_drawn(run, told, tmp_path):
+  long = np.concatenate([spell("aba"), quiet(0.3), spell("b a"), quiet(0.3)] * 2)
+  path = write_wav(tmp_path / "long.wav", long)
+  assert run("ctc", path, "--longest", 1.2, "--out", tmp_path / "a.png") == 0
+  assert told[0][0].startswith(f"{path} (the first 0.") and ": aba" in told[0][0]
+
+
+@pytest.mark.parametrize(
+  ("args", "answer"),
+  [
+    ("--out a.txt", "no picture's name"),
+    ("missing.wav --out {}/a.png", "missing.wav does not exist"),
+    ("--out {}/a.png --decoder beam", "'plot.decoder' is not"),
+    ("--out {}/a.png --set split=tset", "tset"),
+    ("--out {}/a.png --count 0", "count = 0"),
+  ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(run, capsys, tmp_path, args, answer):
+  assert run("ctc", *args.format(tmp_path).split()) == 1
+  message = capsys.readouterr().err
+  assert answer in message and message.count("\n") == 1
+
+
+def test_a_recording_of_another_rate_is_drawn_if_a_resampler_is_named(
+  run, told, tmp_path, capsys
+):
+  path = write_wav(tmp_path / "b.wav", spell("ba").repeat(2), rate=2 * RATE)
+  assert run("ctc", path, "--out", tmp_path / "a.png") == 1
+  assert "--resampler soxr" in capsys.readouterr().err
+  args = ("--out", tmp_path / "a.png", "--resampler", "soxr")
+  assert run("ctc", path, *args) == 0
+  assert told[0][0] == f"{path}: ba"
+
+
+def test_an_encoder_alone_has_nothing_to_show():
+  alone = SpeechMethod(subsample=ConvSubsampling(4))
+  with pytest.raises(ValueError, match="neither hides speech nor writes it down"):
+    speech_views.make_viewer(alone)
+
+
+def test_many_unlikely_classes_are_left_out(models):
+  probs = np.full((5, 4), 0.01)
+  probs[:, 3] = 0.97
+  strip = speech_plotting._draw_classes(models["ctc"], probs, 1)
+  assert strip.label == "blank"
