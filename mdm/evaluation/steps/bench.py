@@ -8,8 +8,8 @@ median is reported. On one batch that lies on the device are timed
   both     the loss and its gradient;
   forward  the loss alone, in training mode;
 
-and the parts of the problem, forward and backward: `over_share` is a part's time over
-the whole's, divided by the share of the input that it is given.
+and the parts of the problem, forward and backward, which PyTorch's side may have too:
+`over_share` is a part's time over the first's, divided by the share that it is given.
 
 `floor_s` is what a step must take: its products at the highest rate that any library
 reached here in the same rounds, then the optimiser's passes over memory. `peak_share`
@@ -215,7 +215,8 @@ def open_torch(
     """Mean seconds of a call."""
     return float(process.ask(time=kind, steps=steps)["seconds"])
 
-  return {kind: functools.partial(measure, kind) for kind in PEER_KINDS}, told
+  kinds = (*PEER_KINDS, *told.get("parts", ()))
+  return {kind: functools.partial(measure, kind) for kind in kinds}, told
 
 
 def interleave(
@@ -226,7 +227,9 @@ def interleave(
   for name, measure in ours.items():
     mixed[name] = measure
     mixed |= {
-      f"torch/{kind}": theirs[kind] for kind, mine in PEER_KINDS.items() if mine == name
+      f"torch/{kind}": theirs[kind]
+      for kind in theirs
+      if PEER_KINDS.get(kind, kind) == name
     }
   return mixed
 
@@ -266,9 +269,9 @@ def summarise(times: Times, parts: Sequence[Part], batch: int) -> dict[str, floa
     numbers[f"{name}_min_s"] = min(spent)
     if name in ("step", "torch/step", "torch/step_fused"):
       numbers[f"{name}_examples_per_s"] = batch / statistics.median(spent)
-  for kind, ours in PEER_KINDS.items():
-    if f"torch/{kind}" in times:
-      numbers[f"torch/{kind}_over_ours"] = ratio(f"torch/{kind}", ours)
+    if name.startswith("torch/"):
+      kind = name.removeprefix("torch/")
+      numbers[f"{name}_over_ours"] = ratio(name, PEER_KINDS.get(kind, kind))
   for part in parts:
     whole = ratio(part.name, parts[0].name)
     numbers[f"{part.name}_over_share"] = whole / (part.share / parts[0].share)

@@ -3,13 +3,14 @@
 Requests come as lines of JSON on standard input, answers go to standard output:
   {"open": PATH.py, "settings": {}, "batch": 8, "optimizer": {"lr": 1e-4}, "seed": 0,
    "dtype": "float32", "threads": 2}
-     -> {"version": "2.13.0", "device": "cpu", "parameters": 100}
+     -> {"version": "2.13.0", "device": "cpu", "parameters": 100, "parts": []}
   {"time": "step", "steps": 1}  ->  {"seconds": 3.5, "loss": 1.2}
   {"memory": true}  ->  {"peak_mib": 4000.0}
 
-The file at PATH defines make_model(settings, batch, device) -> (model, loss). Kinds are
-`forward` (without gradients), `both` (with them), `step` (and AdamW as it comes) and
-`step_fused` (and AdamW with fused=True).
+The file at PATH defines make_model(settings, batch, device) -> (model, loss), or has a
+third value, which gives numbers of the model's parts by name. Kinds are `forward`
+(without gradients), `both` (with them), `step` (and AdamW as it comes), `step_fused`
+(and AdamW with fused=True), and parts (with gradients).
 """
 
 import importlib
@@ -38,9 +39,10 @@ class Bench:
       raise ValueError(f"{request['open']} is no Python file.")
     peer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(peer)
-    self.model, self.loss = peer.make_model(
+    self.model, self.loss, *more = peer.make_model(
       request["settings"], request["batch"], self.device
     )
+    self.parts = more[0] if more else {}
     self.model.train()
     self.optimizer = torch.optim.AdamW(self.model.parameters(), **request["optimizer"])
     trained = [x for x in self.model.parameters() if x.requires_grad]
@@ -48,24 +50,25 @@ class Bench:
       "version": torch.__version__,
       "device": self.device,
       "parameters": sum(x.numel() for x in trained),
+      "parts": list(self.parts),
     }
 
-  def forward(self) -> Any:
-    """The loss, in the dtype asked for."""
+  def forward(self, kind: str) -> Any:
+    """The loss, or a part's number, in the dtype asked for."""
     with torch.autocast(
       self.device, dtype=self.dtype, enabled=self.dtype != torch.float32
     ):
-      return self.loss()
+      return self.parts.get(kind, self.loss)()
 
   def call(self, kind: str) -> Any:
     """One pass, with gradients and an update where they are asked for."""
     if kind == "forward":
       with torch.no_grad():
-        return self.forward()
+        return self.forward(kind)
     self.optimizer.zero_grad()
-    loss = self.forward()
+    loss = self.forward(kind)
     loss.backward()
-    if kind != "both":
+    if kind.startswith("step"):
       for group in self.optimizer.param_groups:
         group["fused"] = True if kind == "step_fused" else None
       self.optimizer.step()

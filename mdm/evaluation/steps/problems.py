@@ -18,7 +18,10 @@ from mdm.masks.choices import check_choice
 from mdm.methods.base import Method
 from mdm.training import config
 
-MODULES = {"image.mae": "mdm.evaluation.steps.mae"}
+MODULES = {
+  "image.mae": "mdm.evaluation.steps.mae",
+  "speech.w2v_bert": "mdm.evaluation.steps.w2v_bert",
+}
 
 Batch = Mapping[str, jax.Array]
 

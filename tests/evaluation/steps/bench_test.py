@@ -3,12 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
-from toys.steps import SMALL
+from toys.steps import SMALL, make_fake
 
 from mdm import cli
 from mdm.evaluation.rates import Rates
@@ -17,32 +16,12 @@ from mdm.evaluation.steps import mae as step_mae
 from mdm.evaluation.steps.problems import Part, find_problem, problem_config
 from mdm.training import sharding
 
-FAKE = """
-import json, sys
-for line in sys.stdin:
-  asked = json.loads(line)
-  if "open" in asked:
-    told = {"version": asked["dtype"], "device": "cpu", "parameters": asked["batch"]}
-    assert asked["open"].endswith("mae_in_torch.py"), asked
-    assert asked["optimizer"]["weight_decay"] == 0.05, asked
-  elif "time" in asked:
-    told = {"seconds": {"step": 8.0, "step_fused": 4.0}.get(asked["time"], 2.0)}
-  else:
-    told = {"peak_mib": 7.0}
-  print(json.dumps(told), flush=True)
-"""
-
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
   """An interpreter whose PyTorch answers from a list."""
-  for module in ("torch", "transformers"):
-    (tmp_path / f"{module}.py").write_text("")
-  (tmp_path / "script.py").write_text(FAKE)
-  python = tmp_path / "python"
-  python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
-  python.chmod(0o755)
-  monkeypatch.setattr(step_bench, "SCRIPT", tmp_path / "script.py")
+  script, python = make_fake(tmp_path)
+  monkeypatch.setattr(step_bench, "SCRIPT", script)
   return python
 
 
@@ -97,6 +76,7 @@ def test_ratios_are_taken_within_rounds():
     "torch/step": [2.0, 2.0, 4.0],
     "whole": [1.0, 2.0, 4.0],
     "half": [0.6, 1.2, 2.4],
+    "torch/half": [1.2, 3.6, 2.4],
   }
   parts = [Part("whole", 1.0, lambda p, b: p), Part("half", 0.5, lambda p, b: p)]
   numbers = step_bench.summarise(times, parts, batch=6)
@@ -104,6 +84,7 @@ def test_ratios_are_taken_within_rounds():
   assert numbers["step_examples_per_s"] == 3.0
   assert numbers["torch/step_over_ours"] == 1.0  # medians of 2 and 2 would say so too
   assert np.isclose(numbers["half_over_share"], 1.2)
+  assert np.isclose(numbers["torch/half_over_ours"], 2.0)
 
 
 def test_each_round_goes_through_all_after_one_to_warm_up():
@@ -114,10 +95,12 @@ def test_each_round_goes_through_all_after_one_to_warm_up():
     return float(len(order))
 
   ours = {name: lambda name=name: measure(name) for name in ("step", "both", "part")}
-  theirs = {k: lambda k=k: measure(f"torch/{k}") for k in step_bench.PEER_KINDS}
+  kinds = (*step_bench.PEER_KINDS, "part")
+  theirs = {k: lambda k=k: measure(f"torch/{k}") for k in kinds}
   times = step_bench.time_rounds(step_bench.interleave(ours, theirs), 2)
-  once = ["step", "torch/step", "torch/step_fused", "both", "torch/both", "part"]
-  assert order == once * 3 and times["part"] == [12.0, 18.0]
+  once = ["step", "torch/step", "torch/step_fused", "both", "torch/both"]
+  once += ["part", "torch/part"]
+  assert order == once * 3 and times["part"] == [13.0, 20.0]
 
 
 def test_a_step_takes_its_products_and_its_update_at_least():
