@@ -9,6 +9,7 @@ VERBS = {
   "answer": "answer questions (mdm eval)",
   "transcribe": "write down speech (mdm predict)",
   "classify": "name what images show (mdm eval)",
+  "look": "show codes of hidden speech (mdm plot)",
   "reconstruct": "fill in hidden patches (mdm plot)",
   "encode": "give features (mdm eval)",
 }
