@@ -93,6 +93,12 @@ def test_long_recordings_are_heard_in_parts_cut_at_pauses(model):
   assert 2 <= trained.parts < found.parts
 
 
+def test_parts_padded_to_unlike_lengths_stay_in_order(model):
+  long = np.concatenate([spell("ababa"), quiet(0.5), spell("b")])
+  (found,) = model.predict(long, longest=1.4)  # of more than a second, then of less
+  assert found.text == "ababa b" and found.parts == 2
+
+
 def test_batches_of_any_size_hear_the_same(model):
   clips = [spell(text) for text in ("ab", TEXT, "bbb", "a", "ba b")]
   one, many = (model.predict(clips, batch=n) for n in (1, 4))
