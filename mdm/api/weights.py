@@ -15,6 +15,7 @@ import ml_collections
 from mdm import pretrained
 from mdm.interop import safetensors
 from mdm.methods.base import Method
+from mdm.methods.speech.base import SpeechMethod
 from mdm.training import config
 from mdm.training.state import init_variables
 
@@ -96,6 +97,7 @@ def example_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.Array]:
   """One example of zeros with every entry that the config's data may have."""
   from mdm.data import datasets
   from mdm.data.batch import TABLE
+  from mdm.data.speech_settings import SpeechSettings
 
   settings = datasets.read_settings(cfg.data.to_dict())
   length = getattr(settings, "canvas", None) or getattr(settings, "length", None)
@@ -105,6 +107,9 @@ def example_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.Array]:
     sizes |= {"y": rows, "x": columns, "c": channels}
     if getattr(settings, "form", "image") == "tokens":
       sizes["n"] = rows * columns * channels
+  if isinstance(settings, SpeechSettings):  # a second of it
+    tokens = None if settings.tokens == "none" else 1
+    sizes |= {"s": int(cfg.method.get("rate", SpeechMethod.rate)), "n": tokens}
   batch = {
     name: jnp.zeros([sizes[axis] for axis in entry.axes.split()], entry.dtype)
     for name, entry in TABLE.items()

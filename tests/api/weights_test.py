@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +12,9 @@ import mdm
 from mdm import api, cli, pretrained
 from mdm.api import weights
 from mdm.interop import safetensors
+from mdm.training import config
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*args):
@@ -187,3 +191,12 @@ def test_exported_weights_have_one_step(copied):
   assert mdm.load(copied, step=2).step == 2
   with pytest.raises(ValueError, match="is of step 2, the only one"):
     mdm.load(copied, step=1)
+
+
+@pytest.mark.parametrize(
+  ("path", "has_text"), [("ctc_digits", True), ("w2v_bert_prompts", False)]
+)
+def test_an_example_of_speech_is_a_second_of_it(path, has_text):
+  batch = weights.example_batch(config.load(ROOT / f"configs/speech/{path}.py"))
+  assert batch["audio"].shape == (1, 8_000) and batch["audio_length"].shape == (1,)
+  assert ("tokens" in batch) == ("valid" in batch) == has_text
