@@ -32,5 +32,5 @@ def test_features_that_are_not_finite_are_an_error():
 
 
 def test_a_method_without_features_is_refused():
-  with pytest.raises(ValueError, match="cannot give features of images"):
+  with pytest.raises(ValueError, match="cannot give features; load"):
     Encoder(ToyMasked(Mixer()), "mean")
