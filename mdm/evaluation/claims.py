@@ -33,6 +33,11 @@ from mdm.evaluation.curves import compare_speeds
 from mdm.training import config
 
 NAME = re.compile(r"\{([A-Za-z][\w-]*)\}")
+# Settings that change no number, and where a folder lies, which names tell already.
+ASIDE = (
+  *(key for key in config.RESUMABLE if key not in ("train.steps", "eval")),
+  "init.run",
+)
 Numbers = Mapping[str, float]
 Trainer = Callable[[ml_collections.ConfigDict, Path], Numbers]
 
@@ -165,9 +170,13 @@ def run_claim(
 
   Returns:
     The arms' numbers, one mapping for each seed.
+
+  Raises:
+    ValueError: what is done was done by another config, or from a stage that is gone.
   """
   results: dict[str, list[Numbers]] = {arm: [] for arm in claim.arms}
   for seed in range(claim.first_seed, claim.first_seed + (seeds or claim.seeds)):
+    check_done(claim, workdir, seed, overrides)
     for name in (*claim.stages, *claim.arms):
       cfg = claim.config_of(name, workdir, seed, overrides)
       folder = folder_of(workdir, name, seed)
@@ -182,6 +191,36 @@ def run_claim(
       for arm, steps in compare_speeds(runs, **settings).items():
         results[arm][-1] = {**results[arm][-1], number: steps}
   return results
+
+
+def check_done(
+  claim: Claim, workdir: str | Path, seed: int, overrides: Sequence[str] = ()
+) -> None:
+  """Whether the runs that are done are those the claim is about now.
+
+  Raises:
+    ValueError: one was done by another config, or from a stage that is not there.
+  """
+  done = {
+    name: (folder_of(workdir, name, seed) / "numbers.json").exists()
+    for name in (*claim.stages, *claim.arms)
+  }
+  for name in (name for name, is_done in done.items() if is_done):
+    folder = folder_of(workdir, name, seed)
+    for origin in NAME.findall("\n".join(claim.run(name)[1])):
+      if not done[origin]:
+        raise ValueError(
+          f"{folder} is done, but {origin!r}, of which it was made, is not; delete "
+          f"{folder}, which is then trained again."
+        )
+    ours = claim.config_of(name, workdir, seed, overrides).to_dict()
+    stored = folder / "config.json"
+    theirs = config.load(stored).to_dict() if stored.exists() else ours
+    if found := config.differences(ours, theirs, but=ASIDE):
+      raise ValueError(
+        f"{folder} is done, but by another config ({'; '.join(found[:5])}); delete it, "
+        "which is then trained again, or use another --workdir."
+      )
 
 
 def folder_of(workdir: str | Path, name: str, seed: int) -> Path:

@@ -89,17 +89,20 @@ def to_json(cfg: ml_collections.ConfigDict) -> str:
 
 
 def differences(
-  ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = ""
+  ours: Mapping[str, Any],
+  theirs: Mapping[str, Any],
+  prefix: str = "",
+  but: Iterable[str] = RESUMABLE,
 ) -> list[str]:
-  """Dotted keys on which two configs differ, apart from those a resume may change."""
+  """Dotted keys on which two configs differ, `but` some: what a resume may change."""
   found = []
   for key in sorted(set(ours) | set(theirs)):
     name = prefix + key
     a, b = ours.get(key), theirs.get(key)
-    if name in RESUMABLE:
+    if name in but:
       continue
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-      found += differences(a, b, name + ".")
+      found += differences(a, b, name + ".", but)
     elif json.loads(json.dumps(a)) != json.loads(json.dumps(b)):
       found.append(f"{name}: {b!r} there, {a!r} here")
   return found

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mdm.evaluation import claims
+from mdm.training import config
 
 
 def _claim(tmp_path, **changes):
@@ -166,10 +167,48 @@ def test_stages_are_trained_before_the_arms_that_start_from_them(tmp_path):
     )
   ]
   assert set(results) == {"A", "B", "C"}
-  (tmp_path / "w/second-1/numbers.json").unlink()
+  for name in ("second-1", "B-1"):
+    (tmp_path / "w" / name / "numbers.json").unlink()
   log.clear()
   claims.run_claim(claim, tmp_path / "w", train, say=lambda _: None)
-  assert [row[0] for row in log] == ["second-1"]
+  assert [row[0] for row in log] == ["second-1", "B-1"]
+
+
+def test_an_arm_is_not_read_whose_stage_is_gone(tmp_path):
+  _claim(tmp_path)
+  claim, log = _staged(tmp_path), []
+  claims.run_claim(claim, tmp_path / "w", _trainer(log), say=lambda _: None)
+  (tmp_path / "w/second-1/numbers.json").unlink()
+  log.clear()
+  with pytest.raises(ValueError, match=r"B-1 is done, but 'second'"):
+    claims.run_claim(claim, tmp_path / "w", _trainer(log), say=lambda _: None)
+  assert log == []
+
+
+@pytest.mark.parametrize(
+  ("setting", "message"),
+  [
+    ("train.steps=4", "train.steps: 3 there, 4 here"),
+    ("optimizer.learning_rate=0.5", "optimizer.learning_rate"),
+    ("eval={'x': {'name': 'losses'}}", "eval"),
+    ("train.keep=9", None),
+    ("sharding.preset=fsdp", None),
+  ],
+)
+def test_a_run_of_another_config_is_not_read(tmp_path, setting, message):
+  def train(cfg, folder):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(config.to_json(cfg))
+    return {"words/accuracy": 0.5}
+
+  claim = _claim(tmp_path, seeds=1)
+  claims.run_claim(claim, tmp_path / "w", train, say=lambda _: None)
+  changed = _claim(tmp_path, seeds=1, arms={"A": [setting], "B": ["train.steps=5"]})
+  if message is None:
+    claims.run_claim(changed, tmp_path / "w", train, say=lambda _: None)
+    return
+  with pytest.raises(ValueError, match=f"A-0 is done, but by another.*{message}"):
+    claims.run_claim(changed, tmp_path / "w", train, say=lambda _: None)
 
 
 def test_overrides_reach_stages_and_braces_of_literals_stay(tmp_path):
