@@ -225,7 +225,5 @@ def _check_choice(key: str, value: str | None, choices: Sequence[str | None]) ->
     return
   words = [word for word in choices if word is not None]
   near = difflib.get_close_matches(str(value), words, n=1)
-  hint = f"did you mean {near[0]!r}? " if near else ""
-  raise ValueError(
-    f"data.{key} = {value!r} is unknown; {hint}Known: {', '.join(words)}."
-  )
+  hint = f"did you mean {near[0]!r}? Known" if near else "known"
+  raise ValueError(f"data.{key} = {value!r} is unknown; {hint}: {', '.join(words)}.")
