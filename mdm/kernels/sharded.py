@@ -1,4 +1,4 @@
-"""A dynamic mask over a sequence in shards: only the kept keys travel, not the rest.
+"""Attention over a sequence in shards: of a dynamic mask, only the kept keys travel.
 
 What a query keeps of the shards before its own is among each one's best `width` keys.
 So every shard sends these, takes the best `width` of all that were sent from before it,
@@ -7,10 +7,11 @@ sequence so far has kept, and the problem left is the ordinary one over width + 
 of which the last n are its own. width * shards rows travel, where gathering all keys
 takes the whole sequence; gradients go back the same way. Where the last `recent` keys
 are seen too, those before a shard come from its neighbours, and stand between the two.
+Any other mask is served by gathering all keys and values (`attend_gathered`).
 
 Source: *Trainable Dynamic Mask Sparse Attention*, Shi et al., 2025, for the mask (see
-`eviction.py`); that top-w merges across shards is ours. Gathering all keys and values,
-which this replaces: *Context Parallelism for Scalable Million-Token Inference*, Yang et
+`eviction.py`); that top-w merges across shards is ours. Gathering all keys and values:
+*Context Parallelism for Scalable Million-Token Inference*, Yang et
 al., 2024.
 """
 
@@ -91,6 +92,53 @@ def attend_sharded(
   )([query, key, value, score, bias, valid, segments])
 
 
+def attend_gathered(
+  query: Float[Array, "b n h d"],
+  key: Float[Array, "b m g d"],
+  value: Float[Array, "b m g e"],
+  intervals: Intervals,
+  *,
+  axis: str,
+  positions: Int[Array, "n"] | None = None,
+  **options: Any,
+) -> Attended:
+  """`interval_attention` with queries cut over a mesh axis, keys and values gathered.
+
+  No shard has more than its own part of what grows with n m. Under a causal mask the
+  last shard has the most to do.
+
+  Args:
+    axis: of the mesh that `jax.set_mesh` has set; a divisor of n.
+    positions: of the queries; None: they are the last n of the m positions.
+    options: of `interval_attention`, but `width` and `chunk`.
+  """
+  n, m = query.shape[1], key.shape[1]
+  positions = jnp.arange(m - n, m) if positions is None else positions
+  divides = m % jax.sharding.get_abstract_mesh().shape[axis] == 0
+
+  def attend(arrays: tuple[Any, ...]) -> Attended:
+    """One shard's queries; gradients of what it gathers are summed where they go."""
+    query, positions, key, value, intervals, options = arrays
+    if divides:
+      key, value = (
+        jax.lax.all_gather(x, axis, axis=1, tiled=True) for x in (key, value)
+      )
+    return interval_attention(
+      query, key, value, intervals, positions=positions, **settings, **options
+    )
+
+  settings = {name: x for name, x in options.items() if not isinstance(x, jax.Array)}
+  arrays = {name: x for name, x in options.items() if name not in settings}
+  along, rows = jax.P(None, axis), jax.P(None, axis) if divides else jax.P()
+  return jax.shard_map(
+    attend,
+    in_specs=((along, jax.P(axis), rows, rows, jax.P(), jax.P()),),
+    out_specs=along,
+    axis_names={axis},
+    check_vma=False,
+  )((query, positions, key, value, intervals, arrays))
+
+
 def attend_shard(
   query: Float[Array, "b n h d"],
   key: Float[Array, "b n g d"],
@@ -116,7 +164,8 @@ def attend_shard(
 
   Args:
     score: the higher, the longer kept; compared in float32. No gradient.
-    width: how many keys a query keeps, at most; it may be more than n.
+    width: how many keys a query keeps, at most; it may be more than n, or 0 where
+      there are `recent` ones: a window, in which padding takes its place.
     recent: keys up to a query's own that it sees whatever their scores.
     axis: of the mesh, over which the sequence is sharded, in order.
     bias: added to a key's scores of attention, float32, with gradient.
@@ -129,34 +178,30 @@ def attend_shard(
   Raises:
     ValueError: a width below 1, a negative `recent`, or as `interval_attention`.
   """
-  if width < 1:
+  if width < min(1, 1 - recent):
     raise ValueError(f"width = {width} lets a query keep nothing; give at least 1.")
   check_recent(recent)
   b, n, g = key.shape[:3]
-  real = jnp.ones((b, n), bool) if valid is None else valid
   run = jnp.zeros((b, n), jnp.int32)
   if segments is not None:
     run = _number_runs(segments, axis)
-  score = jax.lax.stop_gradient(score).astype(jnp.float32)
-  own = Survivors(
-    key.swapaxes(1, 2),
-    value.swapaxes(1, 2),
-    jnp.zeros((b, g, n), jnp.float32) if bias is None else bias.astype(jnp.float32),
-    jnp.where(jnp.isnan(score), -jnp.inf, score),
-    jnp.broadcast_to(real[:, None], (b, g, n)),
-  )
+  own = _own_keys(key, value, score, bias, valid)
   near = _last_before(own, run, recent - 1, axis)
   kept = _keep_before(own, run, width, axis, near.score.shape[-1])
   all_keys = jax.tree.map(lambda *x: jnp.concatenate(x, axis=2), kept, near, own)
-  k = all_keys.score.shape[-1] - n
-  run = jnp.concatenate([jnp.repeat(run[:, :1], k, axis=1), run], axis=1)  # b k+n
+  m = all_keys.score.shape[-1]
   which = {  # each head's own padding: heads are rows
-    "valid": all_keys.live.reshape(b * g, -1),
-    "segments": None if segments is None else jnp.repeat(run, g, axis=0),
+    "valid": all_keys.live.reshape(b * g, m),
+    "segments": None,
   }
-  end = eviction_times(all_keys.score.reshape(b * g, 1, -1), width, **which)
-  end = keep_recent(end, recent, **which).reshape(b, g, -1)
-  start = jnp.arange(k + n, dtype=jnp.int32)[None, None]
+  if segments is not None:
+    run = jnp.concatenate([jnp.repeat(run[:, :1], m - n, axis=1), run], axis=1)  # b m
+    which["segments"] = jnp.repeat(run, g, axis=0)
+  end = start = jnp.arange(m, dtype=jnp.int32)[None, None]
+  if width:
+    end = eviction_times(all_keys.score.reshape(b * g, 1, m), width, **which)
+  end = jnp.broadcast_to(end, (b * g, 1, m))
+  end = keep_recent(end, recent, **which).reshape(b, g, m)
   return interval_attention(
     query,
     all_keys.key.swapaxes(1, 2),
@@ -168,6 +213,25 @@ def attend_shard(
     chunk=chunk,
     backend=backend,
     is_deterministic=is_deterministic,
+  )
+
+
+def _own_keys(
+  key: Float[Array, "b n g d"],
+  value: Float[Array, "b n g e"],
+  score: Float[Array, "b g n"],
+  bias: Float[Array, "b g n"] | None,
+  valid: Bool[Array, "b n"] | None,
+) -> Survivors:
+  """A shard's keys; of their scores no gradient, and NaN the lowest."""
+  score = jax.lax.stop_gradient(score).astype(jnp.float32)
+  real = jnp.ones(key.shape[:2], bool) if valid is None else valid
+  return Survivors(
+    key.swapaxes(1, 2),
+    value.swapaxes(1, 2),
+    jnp.zeros_like(score) if bias is None else bias.astype(jnp.float32),
+    jnp.where(jnp.isnan(score), -jnp.inf, score),
+    jnp.broadcast_to(real[:, None], score.shape),
   )
 
 
@@ -200,6 +264,8 @@ def _keep_before(
 
   Those of the last `gap` positions before this shard are left out.
   """
+  if width == 0:
+    return jax.tree.map(lambda x: x[:, :, :0], own)
   g, n = own.score.shape[1:]
   goes_on = own.live & (run == run[:, -1:])[:, None]  # the last run alone goes on
   own = own._replace(live=goes_on)

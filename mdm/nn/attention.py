@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mdm.kernels.dispatch import target_platform
 from mdm.nn.layers import Initializer, Linear
 from mdm.nn.patches import take_tokens
+from mdm.nn.placing import gather_tokens, keep_tokens
 from mdm.nn.softmax import mix_by_softmax
 
 NOTES = "notes"  # collection of what modules say of their insides
@@ -28,10 +29,12 @@ def attend(
   """softmax(Q K^T / sqrt(k)) V for each head, over the visible keys only.
 
   Scores and softmax are float32, whatever the dtype of the inputs. Each of g heads of
-  keys and values serves h / g consecutive heads of queries.
+  keys and values serves h / g consecutive heads of queries. Where a mesh cuts tokens,
+  keys and values are gathered and queries stay.
 
   Source: *GQA: Training Generalized Multi-Query Transformer Models*, 2023 (g < h).
   """
+  query, key, value = keep_tokens(query), gather_tokens(key), gather_tokens(value)
   if shared := query.shape[2] // key.shape[2] - 1:
     key, value = (jnp.repeat(x, shared + 1, axis=2) for x in (key, value))  # b m h k
   query = query * query.shape[-1] ** -0.5

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from mdm.kernels.dispatch import target_platform
 from mdm.nn.gelu import gelu
-from mdm.nn.placing import keep_batch
+from mdm.nn.placing import keep_tokens
 
 Initializer = Callable[..., jax.Array]
 
@@ -88,7 +88,7 @@ class Linear(nn.Module):
     if part is not None:
       kernel = kernel[(slice(None),) * self.contract + (part,)]
     x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
-    y = keep_batch(contract_axes(keep_batch(x), kernel, self.contract))
+    y = keep_tokens(contract_axes(keep_tokens(x), kernel, self.contract))
     if not self.use_bias:
       return y
     zeros = named(nn.initializers.zeros, *self.axes[self.contract :])

@@ -148,21 +148,24 @@ class Sharding:
   """How state and batch lie on the devices.
 
   Attributes:
-    preset: "dp" (state on every device), "fsdp" (state cut along the width), or
-      "fsdp+tp" (heads, hidden units and vocabulary cut too).
+    preset: "dp" (state on every device), "fsdp" (state cut along the width),
+      "fsdp+tp" (heads, hidden units and vocabulary cut too), or "sequence" (as "fsdp",
+      and activations cut along their tokens).
     data: devices along the mesh axis that only splits the batch; -1 for what is left.
     fsdp: devices along the axis that splits batch and state.
     tensor: devices along the axis that splits single layers.
+    sequence: devices along the axis that splits the tokens of each sequence.
     Axes left at 0 are chosen by the preset.
   """
 
-  preset: Literal["dp", "fsdp", "fsdp+tp"] = "dp"
+  preset: Literal["dp", "fsdp", "fsdp+tp", "sequence"] = "dp"
   data: int = 0
   fsdp: int = 0
   tensor: int = 0
+  sequence: int = 0
 
   def __post_init__(self) -> None:
-    for name in ("data", "fsdp", "tensor"):
+    for name in ("data", "fsdp", "tensor", "sequence"):
       at_least(f"sharding.{name}", getattr(self, name), -1)
 
 

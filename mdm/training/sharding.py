@@ -1,4 +1,4 @@
-"""Where arrays lie: a mesh of three axes, logical axis names, rules between them.
+"""Where arrays lie: a mesh of four axes, logical axis names, rules between them.
 
 A model names its axes by meaning ("embed", "mlp", "heads", "vocab"); a preset's rules
 map these names to mesh axes. A dimension that its mesh axes do not divide stays whole.
@@ -16,13 +16,13 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mdm.methods.base import TEACHER
-from mdm.nn.placing import BATCH_AXES
+from mdm.nn.placing import BATCH_AXES, TOKEN_AXIS
 from mdm.training.settings import Sharding
 from mdm.training.state import State, restrict
 
 PyTree = Any
-AXES = ("data", "fsdp", "tensor")
-Rules = tuple[tuple[str, str | None], ...]
+AXES = (*BATCH_AXES, TOKEN_AXIS, "tensor")  # those that talk most are neighbours
+Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
 
 REPLICATED: Rules = tuple((n, None) for n in ("embed", "mlp", "heads", "kv", "vocab"))
 RULES: dict[str, Rules] = {
@@ -35,6 +35,7 @@ RULES: dict[str, Rules] = {
     ("vocab", "tensor"),
     *REPLICATED,
   ),
+  "sequence": (("embed", ("fsdp", TOKEN_AXIS)), *REPLICATED),
 }
 
 
@@ -58,8 +59,9 @@ def make_mesh(cfg: Sharding, devices: list[jax.Device] | None = None) -> Mesh:
 def _mesh_shape(cfg: Sharding, count: int) -> tuple[int, ...]:
   sizes = {axis: getattr(cfg, axis) for axis in AXES}
   rest = "data" if cfg.preset == "dp" else "fsdp"
-  if sizes["tensor"] == 0:
-    sizes["tensor"] = 2 if cfg.preset == "fsdp+tp" and count % 2 == 0 else 1
+  for axis, preset in (("tensor", "fsdp+tp"), (TOKEN_AXIS, "sequence")):
+    if sizes[axis] == 0:
+      sizes[axis] = 2 if cfg.preset == preset and count % 2 == 0 else 1
   if -1 not in sizes.values() and sizes[rest] == 0:
     sizes[rest] = -1
   shape = {axis: size or 1 for axis, size in sizes.items()}
@@ -179,11 +181,16 @@ def _follow(
 
 
 def _fit(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> NamedSharding:
-  """The sharding without the axes that do not divide the leaf's dimensions."""
+  """The sharding without the axes that do not divide the leaf's dimensions.
+
+  Of several axes that cut one dimension, the last are left out first.
+  """
   mesh, spec = sharding.mesh, sharding.spec
-  fitted = []
+  fitted: list[str | tuple[str, ...] | None] = []
   for size, axes in zip(leaf.shape, tuple(spec) + (None,) * leaf.ndim, strict=False):
     names = () if axes is None else (axes,) if isinstance(axes, str) else axes
-    ways = math.prod(mesh.shape[name] for name in names)
-    fitted.append(axes if ways > 1 and size % ways == 0 else None)
+    names = tuple(name for name in names if mesh.shape[name] > 1)
+    while names and size % math.prod(mesh.shape[name] for name in names):
+      names = names[:-1]
+    fitted.append(names if len(names) > 1 else names[0] if names else None)
   return NamedSharding(mesh, PartitionSpec(*fitted))

@@ -5,8 +5,8 @@ import pytest
 
 from mdm.kernels.eviction import eviction_times, keep_recent
 from mdm.kernels.interval_attention import interval_attention
-from mdm.kernels.intervals import Intervals
-from mdm.kernels.sharded import attend_shard, attend_sharded
+from mdm.kernels.intervals import Intervals, causal_intervals, window_intervals
+from mdm.kernels.sharded import attend_gathered, attend_shard, attend_sharded
 
 B, N, H, G, D = 2, 32, 4, 2, 8
 
@@ -115,6 +115,53 @@ def test_equal_scores_are_a_window_and_the_batch_may_be_sharded_too():
     query, key, value, is_causal=True, local_window_size=(5, 0)
   )
   np.testing.assert_allclose(found, near, atol=1e-6)
+
+
+def test_without_a_width_the_recent_are_a_window_and_only_neighbours_send():
+  query, key, value, score, *_ = make_arrays()
+  near = window_intervals(N, 6)
+  expected = interval_attention(query, key, value, near, width=6).out
+
+  def attend(*arrays):
+    return attend_sharded(*arrays, score, width=0, recent=6, axis="sequence").out
+
+  with jax.set_mesh(mesh_of(8)):
+    traced = str(jax.make_jaxpr(attend)(query, key, value))
+    found = jax.jit(attend)(query, key, value)
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  assert "ppermute" in traced and "all_gather" not in traced
+
+
+@pytest.mark.parametrize("count", [N, N // 2, 5])
+def test_gathered_keys_serve_any_mask_and_gradients_come_back(count):
+  query, key, value, _, bias, weight = make_arrays()
+  key, value, bias = key[:, :count], value[:, :count], bias[..., :count]
+  start = causal_intervals(N).start[..., :count]
+  intervals = Intervals(start, start + 9)
+  positions = jnp.arange(N) if count < N else None  # of the queries
+
+  def whole(*arrays):
+    options = {"bias": arrays[3], "positions": positions, "scale": 0.3}
+    return interval_attention(*arrays[:3], intervals, **options).out
+
+  def parts(*arrays):
+    options = {"bias": arrays[3], "positions": positions, "scale": 0.3}
+    return attend_gathered(*arrays[:3], intervals, axis="sequence", **options).out
+
+  def both(attend):
+    def measure(*arrays):
+      out = attend(*arrays)
+      return (out * weight).sum(), out
+
+    grad = jax.value_and_grad(measure, argnums=(0, 1, 2, 3), has_aux=True)
+    return jax.jit(grad)(query, key, value, bias)
+
+  (_, expected), slopes = both(whole)
+  with jax.set_mesh(mesh_of(2, 4, names=("data", "sequence"))):
+    (_, out), found = both(parts)
+  np.testing.assert_allclose(out, expected, atol=1e-6)
+  for a, b in zip(found, slopes, strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-6, rtol=2e-6)
 
 
 def test_it_works_inside_a_model_under_shard_map():

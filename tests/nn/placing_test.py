@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mdm.nn.layers import Linear
-from mdm.nn.placing import keep_batch
+from mdm.nn.placing import gather_tokens, keep_batch, keep_tokens, token_shards
 
 X = np.arange(8 * 3 * 4, dtype=np.float32).reshape(8, 3, 4)
 
@@ -16,6 +16,12 @@ def mesh():
   return jax.make_mesh(
     (2, 4, 1), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3
   )
+
+
+@pytest.fixture(scope="module")
+def long_mesh():
+  """Two by four devices, which cut the batch and its tokens."""
+  return jax.make_mesh((2, 4), ("data", "sequence"), axis_types=(AxisType.Auto,) * 2)
 
 
 def lies_along_batch(x, mesh):
@@ -58,6 +64,37 @@ def test_by_hand_and_in_vmap_it_may_stand_too(mesh):
     mapped = jax.jit(jax.vmap(keep_batch, in_axes=1, out_axes=1))(X[..., None])
   np.testing.assert_array_equal(by_hand, X)
   np.testing.assert_array_equal(mapped, X[..., None])
+
+
+@pytest.mark.parametrize(
+  ("function", "second"), [(keep_tokens, "sequence"), (gather_tokens, None)]
+)
+def test_tokens_are_cut_or_gathered_and_so_is_their_gradient(
+  long_mesh, function, second
+):
+  wanted = NamedSharding(long_mesh, PartitionSpec("data", second, None))
+  x = np.arange(4 * 8 * 3, dtype=np.float32).reshape(4, 8, 3)
+  with jax.set_mesh(long_mesh):
+    kept = jax.jit(function)(x)
+    slope = jax.jit(jax.grad(lambda x: jnp.sum(function(x) ** 2)))(x)
+  for found, values in ((kept, x), (slope, 2 * x)):
+    assert found.sharding.is_equivalent_to(wanted, 3)
+    np.testing.assert_array_equal(found, values)
+
+
+def test_tokens_that_the_devices_do_not_divide_are_left_alone(mesh, long_mesh):
+  assert token_shards(8) == 1  # no mesh
+  with jax.set_mesh(mesh):
+    assert token_shards(8) == 1  # no such axis
+  with jax.set_mesh(long_mesh):
+    assert [token_shards(n) for n in (8, 6, 1)] == [4, 1, 1]
+    for function in (keep_tokens, gather_tokens):
+      traced = str(jax.make_jaxpr(function)(jnp.zeros((3, 6, 4))))
+      assert "sharding_constraint" not in traced
+    count = jax.shard_map(
+      lambda x: x + token_shards(8), in_specs=jax.P(), out_specs=jax.P()
+    )(jnp.zeros(()))
+  assert count == 1  # by hand
 
 
 def test_a_linear_map_gathers_its_kernel_and_not_the_batch(mesh):

@@ -56,14 +56,14 @@ class Rig:
 def make_rig(
   *,
   devices: int = 1,
-  shape: tuple[int, int, int] = (1, 1, 1),
+  shape: tuple[int, ...] = (1, 1, 1),
   preset: str = "dp",
   optimizer: Optimizer = SGD,
   method: masked.ToyMasked | None = None,
   settings: StepSettings | None = None,
   batch: int = 16,
 ) -> Rig:
-  """A rig; `shape` gives the devices along data, fsdp and tensor."""
+  """A rig; `shape` gives the devices along data, fsdp, tensor and sequence."""
   settings = settings or StepSettings()
   method = method or masked.ToyMasked(masked.Mixer())
   cfg = Sharding(preset, *shape)

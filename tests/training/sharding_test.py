@@ -1,5 +1,6 @@
 """The same training on every mesh, and where its arrays lie."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -18,16 +19,20 @@ from mdm.training.state import leaf_paths
 from mdm.training.step import StepSettings
 
 MESHES = ((1, 1), (8, 1), (1, 8), (2, 4), (4, 2))
-PRESETS = ("dp", "fsdp", "fsdp+tp")
+PRESETS = ("dp", "fsdp", "fsdp+tp", "sequence")
 ADAM = Optimizer(name="adamw", warmup=0)
 TABLE = Path(__file__).with_name("shardings.json")
 
 
 def place(mesh, preset, **settings):
-  """The toy on a mesh of data x fsdp devices, or of fsdp x tensor devices."""
-  a, b = mesh
-  shape = (1, a, b) if preset == "fsdp+tp" else (a, b, 1)
-  return rig.make_rig(devices=a * b, shape=shape, preset=preset, **settings)
+  """The toy on a mesh of data x fsdp devices, or of fsdp x tensor or sequence ones.
+
+  A third number is of data devices then.
+  """
+  a, b, c = mesh if len(mesh) == 3 else (*mesh, 1)
+  shapes = {"fsdp+tp": (c, a, b), "sequence": (c, a, 1, b)}
+  shape = shapes.get(preset, (a, b, 1))
+  return rig.make_rig(devices=a * b * c, shape=shape, preset=preset, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +45,15 @@ def alone():
   return losses, rig.leaves(state.params)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("mesh", MESHES, ids=lambda m: f"{m[0]}x{m[1]}")
+@pytest.mark.parametrize(
+  ("mesh", "preset"),
+  [
+    *itertools.product(MESHES, PRESETS),
+    ((2, 2, 2), "fsdp+tp"),
+    ((2, 2, 2), "sequence"),
+  ],
+  ids=str,
+)
 def test_three_sgd_steps_are_the_same_on_every_mesh(alone, mesh, preset):
   made, (expected, params) = place(mesh, preset), alone
   state = made.make_state()
@@ -71,7 +83,8 @@ def test_masks_are_the_same_on_every_mesh_and_in_every_order(mesh):
 
 
 @pytest.mark.parametrize(
-  ("mesh", "preset"), [((2, 4), "fsdp"), ((2, 4), "fsdp+tp"), ((1, 1), "dp")]
+  ("mesh", "preset"),
+  [((2, 4), "fsdp"), ((2, 4), "fsdp+tp"), ((2, 2, 2), "sequence"), ((1, 1), "dp")],
 )
 def test_a_state_saved_on_eight_devices_restarts_on_any_mesh(tmp_path, mesh, preset):
   settings = {"optimizer": ADAM, "settings": StepSettings(ema=0.9)}
@@ -175,6 +188,14 @@ def test_a_dimension_that_does_not_divide_stays_whole():
   assert sharding._fit(even, cut).spec == PartitionSpec("fsdp", None)
 
 
+def test_of_several_axes_that_cut_a_dimension_those_stay_that_divide_it():
+  mesh = sharding.make_mesh(Sharding("sequence", 1, 2, 1, 4))
+  cut = jax.sharding.NamedSharding(mesh, PartitionSpec(("fsdp", "sequence")))
+  for size, spec in ((16, ("fsdp", "sequence")), (6, "fsdp"), (3, None)):
+    leaf = jax.ShapeDtypeStruct((size,), float)
+    assert sharding._fit(leaf, cut).spec == PartitionSpec(spec)
+
+
 def test_every_preset_knows_every_name_a_model_may_use():
   names = {"embed", "mlp", "heads", "kv", "vocab"}
   for preset in PRESETS:
@@ -182,18 +203,24 @@ def test_every_preset_knows_every_name_a_model_may_use():
   assert nn.logical_to_mesh_axes(("embed", "mlp"), sharding.RULES["fsdp+tp"]) == (
     PartitionSpec("fsdp", "tensor")
   )
+  assert nn.logical_to_mesh_axes(("mlp", "embed"), sharding.RULES["sequence"]) == (
+    PartitionSpec(None, ("fsdp", "sequence"))
+  )
 
 
 @pytest.mark.parametrize(
   ("cfg", "shape"),
   [
-    (Sharding("dp"), (8, 1, 1)),
-    (Sharding("fsdp"), (1, 8, 1)),
-    (Sharding("fsdp+tp"), (1, 4, 2)),
-    (Sharding("fsdp", data=2), (2, 4, 1)),
-    (Sharding("dp", fsdp=4), (2, 4, 1)),
-    (Sharding("fsdp+tp", data=2, tensor=4), (2, 1, 4)),
-    (Sharding("fsdp", data=-1, fsdp=2), (4, 2, 1)),
+    (Sharding("dp"), (8, 1, 1, 1)),
+    (Sharding("fsdp"), (1, 8, 1, 1)),
+    (Sharding("fsdp+tp"), (1, 4, 1, 2)),
+    (Sharding("sequence"), (1, 4, 2, 1)),
+    (Sharding("sequence", sequence=8), (1, 1, 8, 1)),
+    (Sharding("fsdp", data=2), (2, 4, 1, 1)),
+    (Sharding("dp", fsdp=4), (2, 4, 1, 1)),
+    (Sharding("fsdp+tp", data=2, tensor=4), (2, 1, 1, 4)),
+    (Sharding("fsdp+tp", sequence=2), (1, 2, 2, 2)),
+    (Sharding("fsdp", data=-1, fsdp=2), (4, 2, 1, 1)),
   ],
 )
 def test_a_mesh_uses_all_devices(cfg, shape):

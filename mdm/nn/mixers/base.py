@@ -34,9 +34,12 @@ from mdm.kernels.intervals import (
   intersect,
   segment_intervals,
   valid_intervals,
+  window_intervals,
 )
+from mdm.kernels.sharded import attend_gathered, attend_sharded
 from mdm.masks.choices import check_choice
 from mdm.nn.layers import Initializer, Linear, RMSNorm
+from mdm.nn.placing import TOKEN_AXIS, token_shards
 from mdm.nn.rotary import KeyValue, make_rotation, rotate
 
 POSITIONS = ("rope", "none")
@@ -218,11 +221,45 @@ class Mixer(nn.Module):
     intervals: Intervals,
     **settings: Any,
   ) -> Attended:
-    """The one primitive, on this mixer's backend."""
+    """The one primitive, on this mixer's backend.
+
+    Where a mesh cuts the queries' tokens, keys and values are gathered.
+    """
     key, value = (x.astype(query.dtype) for x in pairs)
-    return interval_attention(
-      query, key, value, intervals, backend=self.backend, **settings
-    )
+    settings |= {"backend": self.backend}
+    if token_shards(query.shape[1]) == 1:
+      return interval_attention(query, key, value, intervals, **settings)
+    settings.pop("width", None)
+    return attend_gathered(query, key, value, intervals, axis=TOKEN_AXIS, **settings)
+
+  def _attend_near(
+    self,
+    query: Float[Array, "b n h k"],
+    pairs: KeyValue,
+    place: Place,
+    window: int,
+  ) -> Float[Array, "b n h k"]:
+    """Attention of whole sequences to the last `window` tokens.
+
+    Where a mesh cuts the tokens, those before a shard come from its neighbours.
+    """
+    b, n, g = pairs.key.shape[:3]
+    if token_shards(n) == 1:
+      intervals = restrict(window_intervals(n, window), place)
+      return self._attend(query, pairs, intervals, width=min(window, n)).out
+    key, value = (x.astype(query.dtype) for x in pairs)
+    return attend_sharded(
+      query,
+      key,
+      value,
+      jnp.zeros((b, g, n)),
+      width=0,
+      recent=min(window, n),
+      axis=TOKEN_AXIS,
+      valid=place.valid,
+      segments=place.segments,
+      backend=self.backend,
+    ).out
 
   def _out(self, mixed: Float[Array, "b n h e"], width: int) -> Float[Array, "b n d"]:
     """Heads side by side, mapped to tokens of `width`."""

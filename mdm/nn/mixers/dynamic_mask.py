@@ -35,6 +35,7 @@ from jaxtyping import Array, Float, Int
 
 from mdm.kernels.eviction import check_recent, eviction_times, keep_recent
 from mdm.kernels.intervals import Intervals, causal_intervals
+from mdm.kernels.sharded import attend_sharded
 from mdm.masks.choices import check_choice
 from mdm.nn.layers import Linear, named
 from mdm.nn.mixers import kept as slots
@@ -50,6 +51,7 @@ from mdm.nn.mixers.base import (
   write,
 )
 from mdm.nn.mixers.kept import Kept, Recent
+from mdm.nn.placing import TOKEN_AXIS, token_shards
 from mdm.nn.rotary import KeyValue
 
 BIAS_MODES = ("exp", "log")
@@ -113,7 +115,9 @@ class DynamicMaskAttention(Mixer):
         store(cache.stored, pairs, place),
         write(cache.score, score, place.start, axis=2),
       )
-    if cache is None or place.is_beginning:
+    if cache is None and token_shards(x.shape[1]) > 1:
+      mixed = self._mix_sharded(query, pairs, score, place)
+    elif cache is None or place.is_beginning:
       valid, segments = place.valid, place.segments
       end = eviction_times(score, self.window, valid=valid, segments=segments)
       held = keep_recent(end, self.recent, valid=valid, segments=segments)
@@ -158,8 +162,35 @@ class DynamicMaskAttention(Mixer):
     **settings: Any,
   ) -> Float[Array, "b n h k"]:
     """Attention with the bias that the scores stand for."""
-    bias = jnp.exp(score) if self.bias_mode == "exp" else score
+    bias = self._bias(score)
     return self._attend(query, pairs, intervals, bias=bias, **settings).out
+
+  def _mix_sharded(
+    self,
+    query: Float[Array, "b n h k"],
+    pairs: KeyValue,
+    score: Float[Array, "b g n"],
+    place: Place,
+  ) -> Float[Array, "b n h k"]:
+    """The same of a whole sequence that a mesh cuts: the best keys alone travel."""
+    key, value = (x.astype(query.dtype) for x in pairs)
+    return attend_sharded(
+      query,
+      key,
+      value,
+      score,
+      width=min(self.window, score.shape[-1]),
+      recent=self.recent,
+      axis=TOKEN_AXIS,
+      bias=self._bias(score),
+      valid=place.valid,
+      segments=place.segments,
+      backend=self.backend,
+    ).out
+
+  def _bias(self, score: Float[Array, "b g m"]) -> Float[Array, "b g m"]:
+    """What is added to a key's scores of attention."""
+    return jnp.exp(score) if self.bias_mode == "exp" else score
 
   def _begin(
     self,

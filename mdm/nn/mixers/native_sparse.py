@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm.kernels.intervals import Intervals, segment_intervals, window_intervals
+from mdm.kernels.intervals import Intervals, segment_intervals
 from mdm.nn.mixers import blocks
 from mdm.nn.mixers.base import (
   Mixer,
@@ -35,7 +35,6 @@ from mdm.nn.mixers.base import (
   check_fits,
   check_positive,
   empty_store,
-  restrict,
   store,
   write,
 )
@@ -95,9 +94,7 @@ class NativeSparseAttention(Mixer):
     if cache is None or place.is_beginning:
       memory = self._remember(pairs, place, grid)
       runs = self._runs(place)
-      near = pairs, restrict(window_intervals(x.shape[1], self.window), place)
-      width = min(self.window, x.shape[1])
-      local = self._attend(query, *near, width=width).out
+      local = self._attend_near(query, pairs, place, self.window)
       if cache is not None:
         check_fits(x.shape[1], place.start, cache.stored.valid.shape[1])
         cache = jax.tree.map(lambda old, new: write(old, new, 0), cache, memory)

@@ -12,14 +12,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mdm.kernels.intervals import Intervals, window_intervals
+from mdm.kernels.intervals import Intervals
 from mdm.nn.mixers.base import (
   Mixer,
   Place,
   check_fits,
   check_positive,
   empty_pairs,
-  restrict,
 )
 from mdm.nn.rotary import KeyValue
 
@@ -53,11 +52,9 @@ class WindowAttention(Mixer):
     self, x: Float[Array, "b n d"], place: Place, cache: Ring | None
   ) -> tuple[Float[Array, "b n d"], Ring | None]:
     check_positive(window=self.window)
-    n = x.shape[1]
     query, pairs = self._project(x, place)
     if cache is None or place.is_beginning:
-      intervals = restrict(window_intervals(n, self.window), place)
-      mixed = self._attend(query, pairs, intervals, width=min(self.window, n)).out
+      mixed = self._attend_near(query, pairs, place, self.window)
     else:
       seen = join_ring(cache, pairs, place)
       start = seen.position[:, None]  # b 1 w+n

@@ -22,6 +22,8 @@ from toys.mixers import (
 )
 
 from mdm.nn.mixers.dense import DenseAttention
+from mdm.training.settings import Sharding
+from mdm.training.sharding import make_mesh
 
 EVERY = pytest.mark.parametrize("name", MIXERS)
 
@@ -129,6 +131,25 @@ def test_packed_segments_equal_separate_sequences(name):
   packed = run(name, jnp.concatenate([one, two], axis=1), segments=segments)
   apart = run(name, jnp.concatenate([one, two]))  # 2b 8 d
   close(packed, jnp.concatenate([apart[:B], apart[B:]], axis=1))
+
+
+@pytest.mark.parametrize("name", sorted(MIXERS.keys() - {"full", "recent_full"}))
+def test_a_sequence_cut_over_devices_is_mixed_as_on_one_and_so_are_gradients(name):
+  x = jnp.concatenate([X, X[:, 3:6]], axis=1)  # 16 tokens on 4 devices
+  valid = jnp.concatenate([VALID, VALID[:, :3]], axis=1)
+  segments = jnp.repeat(jnp.asarray([[1, 2], [3, 1]]), jnp.asarray([6, 10]), axis=1)
+
+  def energy(params, x):
+    mixed = MIXERS[name].apply(params, x, valid=valid, segments=segments)
+    return (mixed * jnp.cos(jnp.arange(D))).sum(), mixed
+
+  both = jax.value_and_grad(energy, argnums=(0, 1), has_aux=True)
+  (_, whole), slopes = jax.jit(both)(params_of(name), x)
+  with jax.set_mesh(make_mesh(Sharding("sequence", 1, 2, 1, 4))):
+    (_, parts), found = jax.jit(both)(params_of(name), x)
+  close(parts, whole, atol=1e-6)
+  for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(slopes), strict=True):
+    close(a, b)
 
 
 @pytest.mark.parametrize("name", ["topw", "latent", "sparse"])
