@@ -49,11 +49,13 @@ class Compiled(NamedTuple):
     forecast: what each device needs, and the times at best.
     parameters: where each lies.
     batch: shape and dtype of each entry.
+    topology: the TPUs that it was compiled for; None for CPU devices.
   """
 
   forecast: Forecast
   parameters: list[Parameter]
   batch: dict[str, str]
+  topology: str | None = None
 
   def describe(self, *, table: bool = False) -> list[str]:
     """Lines for people; with a table of the parameters."""
@@ -70,7 +72,8 @@ class Compiled(NamedTuple):
   def to_json(self) -> dict[str, Any]:
     """The same as plain types."""
     rows = [p._asdict() for p in self.parameters]
-    return {**self.forecast.to_json(), "table": rows, "batch": self.batch}
+    own = {"table": rows, "batch": self.batch, "topology": self.topology}
+    return {**self.forecast.to_json(), **own}
 
 
 def compile_config(
@@ -80,6 +83,7 @@ def compile_config(
   topology: str | None = None,
   chip: str | None = None,
   overrides: Iterable[str] = (),
+  checks: bool = True,
 ) -> Compiled:
   """Lowers and compiles the training step of a config; nothing is allocated or read.
 
@@ -89,6 +93,8 @@ def compile_config(
     topology: TPUs to compile for by their own compiler: "v5e:4x4", "v5p:4x4x8".
     chip: whose memory and rates are meant where CPU devices stand for it, as "h100".
     overrides: settings, section.key=value.
+    checks: False to tell also of a step for which a device's memory is too small; a
+      TPU's own compiler refuses it all the same.
 
   Raises:
     ValueError: no such config, topology or chip; a setting or the mesh does not fit the
@@ -118,10 +124,10 @@ def compile_config(
     _refuse(error, planned, cfg.train.accumulate)
   axes = {name: int(size) for name, size in planned.mesh.shape.items()}
   told = forecast(compiled, axes, _flops(planned), named)
-  if topology is None:  # a TPU's own compiler has refused what does not fit
+  if checks and topology is None:  # a TPU's own compiler refuses what does not fit
     check_fits(told, accumulate=cfg.train.accumulate)
   entries = {name: f"{x.dtype.name}{list(x.shape)}" for name, x in batch.items()}
-  return Compiled(told, _table(planned), entries)
+  return Compiled(told, _table(planned), entries, topology)
 
 
 def _virtual_devices(count: int) -> Sequence[jax.Device]:

@@ -1,6 +1,8 @@
 """The command that compiles without training: compile."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
 from mdm.cli.output import write_result
@@ -15,7 +17,11 @@ def add_commands(add: Any) -> None:
     "does it send, how fast can it be",
     "mdm compile configs/diffusion/md4_owt.py --topology v5e:4x4",
   )
-  command.add_argument("config", help="a config file")
+  command.add_argument(
+    "config",
+    help="a config file; or a folder of them, for a table: of all with --devices or "
+    "--topology, else of what their headers say; --json FILE keeps rows that are done",
+  )
   command.add_argument(
     "--devices", type=int, help="CPU devices that stand for accelerators"
   )
@@ -26,6 +32,11 @@ def add_commands(add: Any) -> None:
   command.add_argument(
     "--table", action="store_true", help="show where each parameter lies"
   )
+  command.add_argument(
+    "--unchecked",
+    action="store_true",
+    help="tell also of what the memory of --chip does not hold",
+  )
   command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
@@ -33,12 +44,41 @@ def compile_command(args: argparse.Namespace) -> None:
   """`mdm compile`."""
   from mdm import api
 
+  if Path(args.config).is_dir() and not (Path(args.config) / "config.json").exists():
+    compile_folder_command(args)
+    return
   found = api.compile_config(
     args.config,
     devices=args.devices,
     topology=args.topology,
     chip=args.chip,
     overrides=args.set,
+    checks=not args.unchecked,
   )
   print("\n".join(found.describe(table=args.table)))
   write_result(args, found.to_json())
+
+
+def compile_folder_command(args: argparse.Namespace) -> None:
+  """`mdm compile FOLDER`."""
+  from mdm.api import compile_tables
+
+  jobs = compile_tables.find_jobs(Path(args.config), _given(args))
+  store = None if args.json in (None, "-") else Path(args.json)
+  rows = []
+  for number, row in enumerate(compile_tables.compile_jobs(jobs, store), 1):
+    told = row.get("error", "done")
+    print(f"{number} of {len(jobs)}  {jobs[number - 1]}: {told}", file=sys.stderr)
+    rows.append(row)
+  print(compile_tables.draw_table(rows))
+  if store is None:
+    write_result(args, {str(job): row for job, row in zip(jobs, rows, strict=True)})
+  compile_tables.check_rows(rows)
+
+
+def _given(args: argparse.Namespace) -> list[str]:
+  """The options that go with every config of a folder."""
+  named = {"--devices": args.devices, "--topology": args.topology, "--chip": args.chip}
+  given = [word for k, x in named.items() if x is not None for word in (k, str(x))]
+  sets = [word for setting in args.set for word in ("--set", setting)]
+  return [*given, *sets, *(["--unchecked"] if args.unchecked else [])]

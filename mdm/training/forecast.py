@@ -125,15 +125,19 @@ def raise_if_over(
 
 def describe(found: Forecast) -> list[str]:
   """The forecast in lines for people."""
-  memory = ", ".join(f"{k} {_size(n)}" for k, n in found.memory.items() if k != "total")
-  limit = "" if found.capacity is None else f" of {_size(found.capacity)}"
+  memory = ", ".join(
+    f"{k} {size_of(n)}" for k, n in found.memory.items() if k != "total"
+  )
+  limit = "" if found.capacity is None else f" of {size_of(found.capacity)}"
   lines = [
     f"{found.parameters:,} parameters on {found.devices} devices; of each device:",
-    f"  memory   {_size(found.memory['total'])}{limit} ({memory})",
+    f"  memory   {size_of(found.memory['total'])}{limit} ({memory})",
     f"  products {found.flops / 1e9:,.2f} GFLOP",
   ]
   for (kind, axes), (times, sent) in found.traffic.items():
-    lines.append(f"  sends    {_size(sent)} by {times} {kind} along {' x '.join(axes)}")
+    lines.append(
+      f"  sends    {size_of(sent)} by {times} {kind} along {' x '.join(axes)}"
+    )
   if found.seconds:
     floors = ", ".join(
       f"{name} {1e3 * s:.3g} ms" for name, s in found.seconds.items() if name != "step"
@@ -177,7 +181,7 @@ def _rates(
   return rates
 
 
-def _size(count: float | int) -> str:
+def size_of(count: float | int) -> str:
   """Bytes for people: 12.3 MiB."""
   for unit in ("B", "KiB", "MiB", "GiB"):
     if count < 1024 or unit == "GiB":
