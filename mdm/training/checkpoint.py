@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from mdm.training.processes import agreed, is_first
 from mdm.training.state import State, leaf_paths
 
 PyTree = Any
@@ -161,7 +162,8 @@ class Checkpoints:
         continue
       for bad, why in damaged.items():
         aside = self._set_aside(bad)
-        warnings.warn(f"{why} Moved to {aside}; using step {step}.", stacklevel=2)
+        if is_first():
+          warnings.warn(f"{why} Moved to {aside}; using step {step}.", stacklevel=2)
       return state
     if damaged:  # all stay where they are: moved away, the next call would start anew
       raise CheckpointError(
@@ -188,16 +190,18 @@ class Checkpoints:
 
   def _read(self, step: int, path: Path, **items: Any) -> Any:
     try:
-      with _quiet():
+      with agreed(), _quiet():
         return self.manager.restore(step, args=ocp.args.Composite(**items))
     except Exception as error:
       raise CheckpointError(_damaged(path, _first_line(error))) from error
 
   def _set_aside(self, step: int) -> Path:
     aside = self.folder.parent / "damaged" / str(step)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(exist_ok=True)
-    shutil.move(self.folder / str(step), aside)
+    with agreed():
+      if is_first():
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        shutil.move(self.folder / str(step), aside)
     self.manager.reload()
     return aside
 

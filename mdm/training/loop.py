@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from mdm.methods.base import Method
 from mdm.training import build, settings, sharding
-from mdm.training.alarms import Alarms
+from mdm.training.alarms import AlarmError, Alarms
 from mdm.training.checkpoint import (
   Checkpoints,
   has_checkpoints,
@@ -34,6 +34,7 @@ from mdm.training.hardware import describe_hardware
 from mdm.training.origin import Origin, read_origin
 from mdm.training.pictures import Illustrated, Picture
 from mdm.training.plan import Plan
+from mdm.training.processes import agreed, bring_home, gather, is_first, own_mesh
 from mdm.training.progress import Progress
 from mdm.training.state import State
 from mdm.training.step import Metrics
@@ -56,6 +57,9 @@ class NonFiniteError(RuntimeError):
       "--set train.on_nan=skip, or start anew in another --workdir with a lower "
       "optimizer.learning_rate."
     )
+
+
+MET_BY_ALL = (NonFiniteError, AlarmError)  # processes, at the same step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +122,7 @@ def train(
     NonFiniteError: a metric was not finite and `train.on_nan` is "stop".
     AlarmError: a metric was alarming and `train.on_alarm` is "stop".
     CheckpointError: a checkpoint could not be written or read.
+    PeerError: another process met an error while they prepared or evaluated.
   """
   clock = Clock()
   run = prepare_run(cfg, workdir, feed=feed, evaluators=evaluators or {}, clock=clock)
@@ -125,8 +130,10 @@ def train(
     with hold_workdir(run.workdir), jax.set_mesh(run.mesh), StopRequest() as stop:
       state, metrics = take_steps(run, start_state(run), stop)
       return finish(run, state, metrics, stop)
-  finally:
-    run.checkpoints.close()
+  except BaseException as error:
+    if jax.process_count() == 1 or isinstance(error, MET_BY_ALL):
+      run.checkpoints.close()  # else it would wait for a process that may be gone
+    raise
 
 
 def prepare_run(
@@ -138,13 +145,14 @@ def prepare_run(
   clock: Clock,
 ) -> Run:
   """Checks the config and builds what it names; nothing is compiled yet."""
-  sections = read_settings(cfg)
-  method = build.build_method(cfg)
-  origin = read_origin(cfg.init.to_dict())
-  feed = make_feed(cfg) if feed is None else feed
-  check_facts(method, feed.facts)
-  planned = plan_step(method, feed, sections, seed=cfg.seed)
-  if origin and not has_checkpoints(workdir):
+  with agreed():
+    sections = read_settings(cfg)
+    method = build.build_method(cfg)
+    origin = read_origin(cfg.init.to_dict())
+    feed = make_feed(cfg) if feed is None else feed
+    check_facts(method, feed.facts)
+    planned = plan_step(method, feed, sections, seed=cfg.seed)
+  if origin and not gather("some" if has_checkpoints(workdir) else "")[0]:
     origin.check(planned.abstract_state)
   folder = claim_workdir(cfg, workdir, feed.files)
   return Run(
@@ -179,7 +187,7 @@ def take_steps(
 ) -> tuple[State, dict[str, float]]:
   """Steps until the plan's end or until asked to stop; the state and last numbers."""
   start = int(state.step)
-  progress = Progress(run.plan.steps, start)
+  progress = Progress(run.plan.steps, start, is_silent=not is_first())
   stops = run.train.on_alarm == "stop"
   writers = [
     *open_writers(run.workdir, start),
@@ -190,7 +198,7 @@ def take_steps(
   last: dict[str, float] = {}
   step = start
   try:
-    while step < run.plan.steps and stop.signal is None:
+    while step < run.plan.steps and not stop.is_due(step):
       batch = draw_batch(run, batches)
       with run.clock.within("step" if step > start else "compile"):
         with jax.transfer_guard("disallow"):
@@ -201,7 +209,7 @@ def take_steps(
           progress.update(step, check_finite(run, step, pending)["loss"])
       pending, step = metrics, step + 1
       last |= after_step(run, state, step, metrics, writers)
-    if stop.signal is not None:
+    if step < run.plan.steps:
       save_last(run, state, step, pending)
     with run.clock.within("checkpoint"):
       run.checkpoints.wait()
@@ -256,15 +264,21 @@ def after_step(
 
 
 def evaluate(run: Run, state: State) -> tuple[dict[str, float], dict[str, Picture]]:
-  """The numbers of all evaluations, and the pictures that some give beside them."""
+  """The numbers of all evaluations, and the pictures that some give beside them.
+
+  Each process asks all questions on its own devices, with the parameters brought there;
+  those of the first are everyone's numbers.
+  """
   numbers: dict[str, float] = {}
   pictures: dict[str, Picture] = {}
-  for name, evaluator in run.evaluators.items():
-    found = evaluator(state.variables())
-    numbers |= {f"{name}/{key}": float(value) for key, value in found.items()}
-    if isinstance(found, Illustrated):
-      pictures[name] = found.picture
-  return numbers, pictures
+  variables = bring_home(state.variables(), run.mesh) if run.evaluators else {}
+  with agreed(), jax.set_mesh(own_mesh(run.mesh)):
+    for name, evaluator in run.evaluators.items():
+      found = evaluator(variables)
+      numbers |= {f"{name}/{key}": float(value) for key, value in found.items()}
+      if isinstance(found, Illustrated):
+        pictures[name] = found.picture
+  return json.loads(gather(json.dumps(numbers))[0]), pictures
 
 
 def check_finite(run: Run, step: int, metrics: Metrics) -> dict[str, float]:
@@ -324,6 +338,6 @@ def finish(
   with run.clock.within("checkpoint"):
     run.checkpoints.close()
   times = run.clock.report()
-  with (run.workdir / "goodput.json").open("w") as file:
-    json.dump(times, file, indent=2)
+  if is_first():
+    (run.workdir / "goodput.json").write_text(json.dumps(times, indent=2))
   return Outcome(state, metrics, stop.signal, times, run.feed.left_out())

@@ -33,6 +33,7 @@ from mdm.interop import safetensors
 from mdm.methods.base import TEACHER
 from mdm.training import build, config
 from mdm.training.checkpoint import open_checkpoints
+from mdm.training.processes import is_first
 from mdm.training.state import State, leaf_paths, set_parameters
 
 T = TypeVar("T")
@@ -100,7 +101,8 @@ class Origin:
       "others": sum(x.size for x in others.values()),
       "fingerprint": fingerprint(params | others),
     }
-    (workdir / FILE).write_text(json.dumps(note, indent=2))
+    if is_first():
+      (workdir / FILE).write_text(json.dumps(note, indent=2))
     return set_parameters(state, params, others)
 
   def _pair(self, folder: Path, ours: Shapes, theirs: Shapes) -> dict[str, str]:

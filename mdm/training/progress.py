@@ -8,8 +8,16 @@ from io import TextIOBase
 class Progress:
   """A progress bar on a terminal; a line now and then where there is none."""
 
-  def __init__(self, total: int, start: int = 0, out: TextIOBase | None = None) -> None:
+  def __init__(
+    self,
+    total: int,
+    start: int = 0,
+    out: TextIOBase | None = None,
+    *,
+    is_silent: bool = False,
+  ) -> None:
     """Begins at `start` of `total` steps, writing to `out` (standard error if None)."""
+    self._is_silent = is_silent
     self._out = out if out is not None else sys.stderr
     self._total, self._start = total, start
     self._began = self._shown = time.monotonic()
@@ -21,19 +29,22 @@ class Progress:
     if loss is not None:
       self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
     now = time.monotonic()
-    if now - self._shown >= self._every or step >= self._total:
+    is_due = now - self._shown >= self._every or step >= self._total
+    if is_due and not self._is_silent:
       self._shown = now
       self._show(step, now - self._began)
 
   def tell(self, text: str) -> None:
     """Writes a line of its own; a bar goes on below it."""
+    if self._is_silent:
+      return
     start = "\r" if self._out.isatty() else ""
     self._out.write(f"{start}{text:<79}\n")
     self._out.flush()
 
   def close(self) -> None:
     """Leaves the line as it stands."""
-    if self._out.isatty():
+    if self._out.isatty() and not self._is_silent:
       self._out.write("\n")
 
   def _show(self, step: int, seconds: float) -> None:

@@ -9,12 +9,12 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import jax
 import ml_collections
 
 from mdm.training import config
+from mdm.training.processes import agreed, check_shared, is_first
 
-LOCK = ".lock"
+CONFIG, LOCK = "config.json", ".lock"
 
 
 def claim_workdir(
@@ -24,6 +24,9 @@ def claim_workdir(
 ) -> Path:
   """Makes the run's folder and stores the config in it, or checks the one stored.
 
+  The first of several processes does so; the others see that it is their folder, and
+  their config.
+
   Args:
     cfg: the whole config.
     workdir: the folder.
@@ -31,36 +34,24 @@ def claim_workdir(
 
   Raises:
     ValueError: the folder is the address of a bucket, belongs to another config or
-      other data, or cannot be written.
+      other data, cannot be written, or is not shared by all processes.
+    PeerError: another process raises one of these.
   """
-  if "://" in str(workdir):  # as a path it would be a folder named `gs:` right here
-    raise ValueError(
-      f"--workdir {workdir} is no folder; mount the bucket, and name the folder there."
-    )
-  folder = Path(workdir)
-  stored = folder / "config.json"
-  try:
-    theirs = config.load(stored).to_dict() if stored.exists() else cfg.to_dict()
-    if found := config.differences(cfg.to_dict(), theirs):
+  folder, texts = Path(workdir), dict(files or {})
+  with agreed():
+    if "://" in str(workdir):  # as a path it would be a folder named `gs:` right here
       raise ValueError(
-        f"--workdir {folder} belongs to another config ({'; '.join(found[:5])}); use "
-        "another folder, or the config it was started with."
+        f"--workdir {workdir} is no folder; mount the bucket, and name the folder "
+        "there."
       )
-    for name, text in (files or {}).items():
-      if (folder / name).exists() and (folder / name).read_text("utf-8") != text:
-        raise ValueError(
-          f"--workdir {folder} has another {name} than the data now; use another "
-          "folder, or the data it was started with."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {**(files or {}), stored.name: config.to_json(cfg)}.items():
-      temporary = folder / f"{name}.tmp"
-      temporary.write_text(text, "utf-8")
-      os.replace(temporary, folder / name)
-  except OSError as error:
-    raise ValueError(
-      f"--workdir {folder} cannot be written ({error.strerror}); name another folder."
-    ) from None
+    if is_first():
+      with _named_failure(folder):
+        _check_stored(cfg, folder, texts)
+        _store(cfg, folder, texts)
+  check_shared(folder)
+  with agreed(), _named_failure(folder):
+    if not is_first():
+      _check_stored(cfg, folder, texts)
   return folder
 
 
@@ -73,13 +64,21 @@ def hold_workdir(folder: Path) -> Iterator[None]:
 
   Raises:
     ValueError: another process trains there.
+    PeerError: the first process raises this.
   """
+  with contextlib.ExitStack() as held:
+    with agreed():
+      if is_first():
+        held.enter_context(_lock(folder))
+    yield
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+  """Holds the folder for this process."""
   try:
     import fcntl
   except ImportError:  # not a POSIX system
-    yield
-    return
-  if jax.process_index():
     yield
     return
   with (folder / LOCK).open("a+") as file:
@@ -99,3 +98,44 @@ def hold_workdir(folder: Path) -> Iterator[None]:
     file.flush()
     yield
     file.truncate(0)
+
+
+def _check_stored(
+  cfg: ml_collections.ConfigDict, folder: Path, files: Mapping[str, str]
+) -> None:
+  """Raises ValueError where the folder holds another config or another such file."""
+  stored = folder / CONFIG
+  theirs = config.load(stored).to_dict() if stored.exists() else cfg.to_dict()
+  if found := config.differences(cfg.to_dict(), theirs):
+    raise ValueError(
+      f"--workdir {folder} belongs to another config ({'; '.join(found[:5])}); use "
+      "another folder, or the config it was started with."
+    )
+  for name, text in files.items():
+    if (folder / name).exists() and (folder / name).read_text("utf-8") != text:
+      raise ValueError(
+        f"--workdir {folder} has another {name} than the data now; use another "
+        "folder, or the data it was started with."
+      )
+
+
+def _store(
+  cfg: ml_collections.ConfigDict, folder: Path, files: Mapping[str, str]
+) -> None:
+  """Writes the files, and last the config, each in one step."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, text in {**files, CONFIG: config.to_json(cfg)}.items():
+    temporary = folder / f"{name}.tmp"
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, folder / name)
+
+
+@contextlib.contextmanager
+def _named_failure(folder: Path) -> Iterator[None]:
+  """Says which folder it was that failed."""
+  try:
+    yield
+  except OSError as error:
+    raise ValueError(
+      f"--workdir {folder} cannot be written ({error.strerror}); name another folder."
+    ) from None

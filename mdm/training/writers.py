@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mdm.training.pictures import Picture, PictureFiles
+from mdm.training.processes import is_first
 
 FILE = "metrics.jsonl"
 
@@ -100,7 +101,9 @@ class WeightsAndBiases:
 
 
 def open_writers(workdir: Path, start: int) -> list[Writer]:
-  """The writers that this machine has, files first."""
+  """The writers that this machine has, files first; none but in the first process."""
+  if not is_first():
+    return []
   writers: list[Writer] = [JsonLines(workdir, start), PictureFiles(workdir)]
   if importlib.util.find_spec("tensorboardX"):
     writers.append(TensorBoard(workdir))

@@ -98,7 +98,10 @@ def make_batch(step: int, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
 def make_feed(
   batch: int, *, poison: int | None = None, broken: int | None = None
 ) -> Feed:
-  """Batches of a function of the step; number `poison` holds a NaN, `broken` raises."""
+  """Batches of a function of the step, of which each process gets its rows.
+
+  Number `poison` holds a NaN, `broken` raises.
+  """
 
   def batches(start: int) -> Iterator[dict[str, np.ndarray]]:
     step = start
@@ -108,7 +111,9 @@ def make_feed(
         rows["scale"][0] = np.nan
       if step == broken:
         raise ValueError("clip 7 is silent; leave it out.")
-      yield rows
+      local = batch // jax.process_count()
+      mine = slice(jax.process_index() * local, (jax.process_index() + 1) * local)
+      yield {name: x[mine] for name, x in rows.items()}
       step += 1
 
   return Feed(batches, epoch=10, facts={"vocab": VOCAB})

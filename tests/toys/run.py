@@ -24,13 +24,16 @@ def main() -> int:
   parser.add_argument("--set", action="append", default=[])
   parser.add_argument("--slow", type=float, default=0.0, help="seconds slept per batch")
   parser.add_argument("--slow-eval", type=float, default=0.0)
+  parser.add_argument("--broken", type=int, help="the batch that cannot be read")
   args = parser.parse_args()
 
   import jax
 
-  from mdm.training import config
+  from mdm.training import config, processes
   from mdm.training.loop import train
   from toys import masked
+
+  has_peers = processes.start_processes()
 
   counts = {"compiled": 0, "hits": 0}
 
@@ -39,6 +42,13 @@ def main() -> int:
     counts["compiled"] += event == "/jax/compilation_cache/cache_misses"
 
   jax.monitoring.register_event_listener(listen)
+  losses: list[float] = []
+
+  def alarm(self: object, values: dict[str, float]) -> None:
+    del self
+    losses.append(values["loss"])
+
+  masked.ToyMasked.alarm = alarm  # asked at each row, by every process
   cfg = masked.get_config()
   for override in args.set:
     key, _, text = override.partition("=")
@@ -54,14 +64,24 @@ def main() -> int:
     outcome = train(
       cfg.lock(),
       args.workdir,
-      feed=slowed(masked.make_feed(cfg.train.batch), args.slow),
+      feed=slowed(masked.make_feed(cfg.train.batch, broken=args.broken), args.slow),
       evaluators={"toy": evaluate},
     )
-  except ValueError as error:
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+  except (ValueError, RuntimeError) as error:
+    text = processes.describe_loss(error) or str(error)
+    print(f"{type(error).__name__}: {text}", file=sys.stderr)
+    if has_peers:
+      processes.leave(1)
     return 1
   print(
-    json.dumps({"step": int(outcome.state.step), "stopped": outcome.stopped, **counts})
+    json.dumps(
+      {
+        "step": int(outcome.state.step),
+        "stopped": outcome.stopped,
+        "losses": losses,
+        **counts,
+      }
+    )
   )
   return 0
 
