@@ -261,5 +261,8 @@ def test_bench_step_gives_a_ratio(tiny, tmp_path):
   for setting in tiny.overrides:
     args += ["--set", setting]
   assert run(*args) == 0
-  numbers = json.loads(path.read_text())
+  report = json.loads(path.read_text())
+  numbers = report["numbers"]
   assert numbers["loop/over_bare"] > 0 and numbers["bare/step_s"] > 0
+  assert 0 < numbers["compile/step_s"] < numbers["start/first_step_s"]
+  assert 0 < numbers["step/peak_share"] < 1 and len(report["pairs"]) == 2

@@ -13,6 +13,7 @@ from mdm.api.weights import load_config
 from mdm.evaluation.base import make_evaluators
 from mdm.training import build, config, loop
 from mdm.training.feed import Feed
+from mdm.training.processes import agreed
 
 
 def train(
@@ -32,11 +33,13 @@ def train(
 
   Raises:
     ValueError: a setting is wrong, or the folder belongs to another config.
+    PeerError: another of several processes raises this.
   """
-  cfg = _config(path, overrides)
-  loop.read_settings(cfg)  # what is wrong in a config is said before data is read
-  method = build.build_method(cfg)
-  evaluators = make_evaluators(cfg, method)
+  with agreed():
+    cfg = _config(path, overrides)
+    loop.read_settings(cfg)  # what is wrong in a config is said before data is read
+    method = build.build_method(cfg)
+    evaluators = make_evaluators(cfg, method)
   return loop.train(cfg, workdir, feed=feed, evaluators=evaluators)
 
 
@@ -108,8 +111,8 @@ def claim(
 
 def bench_step(
   path: str | Path, overrides: Iterable[str] = (), *, steps: int = 30, rounds: int = 7
-) -> dict[str, float]:
-  """Time of the loop over the bare step for a config; see `evaluation/bench.py`."""
+) -> dict[str, Any]:
+  """Times of the loop and of the bare step for a config; see `evaluation/bench.py`."""
   from mdm.evaluation import bench
 
   with tempfile.TemporaryDirectory() as folder:

@@ -140,12 +140,17 @@ def bench_numbers_command(args: argparse.Namespace) -> None:
   if args.config in MODULES:
     bench_problem_command(args)
     return
+  if args.what == "step":
+    report = api.bench_step(
+      args.config, args.set, steps=_counts(args)[0], rounds=_rounds(args)
+    )
+    print(f"{args.config} on {report['hardware']}")
+    print_numbers(report["numbers"])
+    write_result(args, report)
+    return
+  is_rendering = args.what == "rendering"
   numbers = (
-    api.bench_step(args.config, args.set, steps=_counts(args)[0], rounds=_rounds(args))
-    if args.what == "step"
-    else api.bench_rendering()
-    if args.what == "rendering"
-    else api.bench_frontend(rounds=_rounds(args))
+    api.bench_rendering() if is_rendering else api.bench_frontend(rounds=_rounds(args))
   )
   print_numbers(numbers)
   write_result(args, numbers)

@@ -1,80 +1,156 @@
 """How much the loop costs beside the bare compiled step, measured side by side.
 
-Rounds alternate: some steps on one batch that already lies on the device, then as many
-steps of the real loop, which draws batches, reads metrics, logs and shows progress.
-Medians over the rounds are compared, so that a machine whose speed drifts is not
-mistaken for a slow loop.
+Rounds are pairs: some batches that lie on the device already are stepped through, and
+then, or before, the real loop takes the same batches from the data, reads metrics, logs
+and shows progress. Which of the two comes first alternates, and the ratio is taken
+within each pair, so that a machine whose speed drifts is not mistaken for a slow loop.
+
+What starts once is told too: from the config to the first step with nothing compiled
+beforehand, compilation, checkpoints, memory (`step_costs.py`).
 """
 
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_collections
 
+from mdm.evaluation import step_costs
 from mdm.training import loop
 from mdm.training.clock import Clock
+from mdm.training.hardware import describe_hardware
 from mdm.training.plan import Plan
 from mdm.training.state import State
 from mdm.training.stopping import StopRequest
 
 LOOP_BUCKETS = ("step", "data", "log")
+Resident = Sequence[dict[str, jax.Array]]
+Pairs = list[tuple[float, float]]
 
 
 def bench_step(
   cfg: ml_collections.ConfigDict, workdir: str | Path, *, steps: int, rounds: int
-) -> dict[str, float]:
-  """Seconds per bare step and per step of the loop, and their ratio.
+) -> dict[str, Any]:
+  """Numbers of a config's step and loop, and the times of each pair they come from.
 
   Args:
     cfg: what to train.
     workdir: an empty folder for the run.
-    steps: steps per round.
-    rounds: rounds of each kind.
+    steps: steps of each half of a pair.
+    rounds: pairs.
   """
+  began = time.perf_counter()
   run = loop.prepare_run(cfg, workdir, evaluators={}, clock=Clock())
-  bare, full = [], []
+  numbers: dict[str, Any] = {"start/prepare_s": time.perf_counter() - began}
+  step: Any = run.step
   try:
     with jax.set_mesh(run.mesh), StopRequest() as stop:
-      state = loop.start_state(run)
-      state = _bare_steps(run, state, 2)[0]  # compile before the clock starts
-      for _ in range(rounds):
-        state, seconds = _bare_steps(run, state, steps)
-        bare.append(seconds / steps)
-        state, seconds = _loop_steps(run, state, steps + 1, stop)
-        full.append(seconds / steps)
+      with step_costs.nothing_compiled():
+        state = jax.block_until_ready(run.make_state())
+        (batch,) = _draw(run, 0, 1)
+        numbers |= step_costs.compile_costs(step, state, batch)
+        state, _ = _bare_steps(run, state, [batch])
+        numbers["start/first_step_s"] = time.perf_counter() - began
+      state, pairs = time_pairs(run, state, stop, steps=steps, rounds=rounds)
+      numbers |= summarise(pairs, int(run.train.batch))
+      saved = step_costs.checkpoint_costs(run, state, rounds=min(rounds, 5))
   finally:
     run.checkpoints.close()
-  ratios = [b / a for a, b in zip(bare, full, strict=True)]
+  every = run.plan.checkpoint_every or run.plan.steps
+  step_s, gflop = numbers["bare/step_s"], numbers["step/products_gflop"]
+  saved["checkpoint/share"] = saved["checkpoint/blocks_s"] / (every * step_s)
+  numbers |= saved | step_costs.peak_share(gflop, step_s, cfg.dtype)
+  numbers["memory/peak_mib"] = step_costs.peak_memory_mib()
   return {
-    "bare/step_s": statistics.median(bare),
-    "loop/step_s": statistics.median(full),
-    "loop/examples_per_s": run.train.batch / statistics.median(full),
-    "loop/over_bare": statistics.median(full) / statistics.median(bare),
-    "loop/over_bare_paired": statistics.median(ratios),
+    "numbers": step_costs.plain(numbers),
+    "pairs": pairs,
+    "config": cfg.to_dict(),
+    "hardware": describe_hardware(),
   }
 
 
-def _bare_steps(run: loop.Run, state: State, steps: int) -> tuple[State, float]:
-  batch = loop.draw_batch(run, run.feed.batches(0))
-  jax.block_until_ready(batch)
+def time_pairs(
+  run: loop.Run, state: State, stop: StopRequest, *, steps: int, rounds: int
+) -> tuple[State, Pairs]:
+  """Seconds per bare step and per step of the loop on the same batches, per pair."""
+  pairs: Pairs = []
+  for number in range(rounds + 1):
+    first = number * (steps + 1)
+    resident = _draw(run, first, steps + 1)
+    if number == 0:
+      state, _ = _bare_steps(run, state, resident)  # compiles, warms up
+      continue
+    state = _meet_shapes(run, state, resident)
+    spent = {}
+    for kind in ("bare", "loop") if number % 2 else ("loop", "bare"):
+      if kind == "bare":
+        state, seconds = _bare_steps(run, state, resident[1:])
+      else:
+        state, seconds = _loop_steps(run, state, stop, first, steps + 1)
+      spent[kind] = seconds / steps
+    pairs.append((spent["bare"], spent["loop"]))
+  return state, pairs
+
+
+def summarise(pairs: Pairs, batch: int) -> dict[str, float]:
+  """Medians over the pairs, and the spread of their ratios."""
+  bare, full = ([pair[k] for pair in pairs] for k in (0, 1))
+  ratios = [b / a for a, b in pairs]
+  return {
+    "bare/step_s": statistics.median(bare),
+    "bare/step_min_s": min(bare),
+    "bare/step_max_s": max(bare),
+    "loop/step_s": statistics.median(full),
+    "loop/step_min_s": min(full),
+    "loop/step_max_s": max(full),
+    "loop/examples_per_s": batch / statistics.median(full),
+    "loop/over_bare": statistics.median(ratios),
+    "loop/over_bare_min": min(ratios),
+    "loop/over_bare_max": max(ratios),
+    "loop/over_bare_of_medians": statistics.median(full) / statistics.median(bare),
+  }
+
+
+def _draw(run: loop.Run, first: int, count: int) -> Resident:
+  """Batches from a step on, on the devices."""
+  batches = run.feed.batches(first)
+  return jax.block_until_ready([loop.draw_batch(run, batches) for _ in range(count)])
+
+
+def _meet_shapes(run: loop.Run, state: State, batches: Resident) -> State:
+  """Steps once through each shape of batch, so that none is compiled in a pair."""
+  shapes = {tuple(x.shape for x in batch.values()): batch for batch in batches}
+  return _bare_steps(run, state, list(shapes.values()))[0]
+
+
+def _bare_steps(run: loop.Run, state: State, batches: Resident) -> tuple[State, float]:
+  """The state after a step on each batch, and the seconds that took."""
   began = time.perf_counter()
-  for _ in range(steps):
+  for batch in batches:
     state, metrics = run.step(state, batch)
   jax.block_until_ready((state, metrics))
   return state, time.perf_counter() - began
 
 
 def _loop_steps(
-  run: loop.Run, state: State, steps: int, stop: StopRequest
+  run: loop.Run, state: State, stop: StopRequest, first: int, steps: int
 ) -> tuple[State, float]:
-  """The loop's own time for `steps` steps after its first, which counts as start-up."""
+  """The loop's own time for `steps` steps after its first, which counts as start-up.
+
+  Args:
+    first: number of the first batch.
+  """
   start = int(state.step)
   every = run.plan.log_every
   plan = Plan(start + steps, log_every=every, eval_every=0, checkpoint_every=0)
-  segment = dataclasses.replace(run, plan=plan, clock=Clock())
+  feed = dataclasses.replace(
+    run.feed, batches=lambda step: run.feed.batches(step - start + first)
+  )
+  segment = dataclasses.replace(run, plan=plan, feed=feed, clock=Clock())
   state, _ = loop.take_steps(segment, state, stop)
   times = segment.clock.report()
   return state, sum(times[f"time/{bucket}_s"] for bucket in LOOP_BUCKETS)

@@ -67,3 +67,10 @@ def find_chip(name: str) -> Chip:
   if name not in CHIPS:
     raise ValueError(unknown_key(name, CHIPS, "a chip"))
   return CHIPS[name]
+
+
+def chip_of_kind(device_kind: str) -> Chip | None:
+  """The chip by the name that JAX gives its device ("TPU v5 lite"); None if unknown."""
+  kind = device_kind.lower().replace("tpu ", "").replace(" lite", "e")
+  kind = "v5p" if kind == "v5" else kind
+  return next((chip for name, chip in CHIPS.items() if name in kind), None)
