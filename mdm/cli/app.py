@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,20 +34,50 @@ def main(argv: Sequence[str] | None = None) -> int:
   # With `--json -` standard output is the JSON alone; what people read goes beside it.
   aside = sys.stderr if getattr(args, "json", None) == "-" else sys.stdout
   try:
-    with contextlib.redirect_stdout(aside):
+    with contextlib.ExitStack() as heard:
+      if not join_peers(args):
+        aside = heard.enter_context(open(os.devnull, "w"))
+      heard.enter_context(contextlib.redirect_stdout(aside))
       result = args.run(args)
   except KeyboardInterrupt:
     print("mdm: interrupted; the same command starts where it can.", file=sys.stderr)
-    return 130
+    return _end(args, 130)
   except BrokenPipeError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
   except Exception as error:
-    if args.debug:
+    if args.debug and not args.has_peers:
       raise
+    if args.debug:
+      traceback.print_exc()
     print(f"mdm: {describe_error(error)}", file=sys.stderr)
-    return 1
+    return _end(args, 1)
   return result if isinstance(result, int) else 0
+
+
+def join_peers(args: argparse.Namespace) -> bool:
+  """Joins the other processes of a command that several can run together.
+
+  Returns whether this is the one that prints and writes.
+  """
+  if not args.joins:
+    return True
+  from mdm.training import processes
+
+  args.has_peers = processes.start_processes()
+  if not args.has_peers or processes.is_first():
+    return True
+  args.json = None
+  return False
+
+
+def _end(args: argparse.Namespace, status: int) -> int:
+  """The exit status after an error; a process with peers ends here."""
+  if args.has_peers:
+    from mdm.training import processes
+
+    processes.leave(status)
+  return status
 
 
 def describe_error(error: Exception) -> str:
@@ -56,6 +87,11 @@ def describe_error(error: Exception) -> str:
     return f"{text}; install what is missing: see `mdm doctor`."
   if isinstance(error, OSError) and error.filename:
     return f"{error.filename}: {error.strerror}; check the path and its permissions."
+  if type(error).__name__ == "JaxRuntimeError":
+    from mdm.training import processes
+
+    if lost := processes.describe_loss(error):
+      return lost
   if isinstance(error, ValueError | OSError) or type(error).__module__.startswith(
     "mdm."
   ):
@@ -79,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     prog="mdm", description="Everything done with a mask, in JAX."
   )
   parser.add_argument("--version", action="store_true", help="print the version")
-  parser.set_defaults(run=_version, debug=False)
+  parser.set_defaults(run=_version, debug=False, joins=False, has_peers=False)
   commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
   def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:

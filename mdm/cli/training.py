@@ -16,6 +16,7 @@ def add_commands(add: Any) -> None:
     "train a config; again to resume",
     "mdm train configs/diffusion/mdiff4str_tiny.py --workdir runs/reader",
   )
+  train.set_defaults(joins=True)
   train.add_argument("config", help="a config file")
   train.add_argument("--workdir", required=True, help="folder of the run")
   train.add_argument(
@@ -28,6 +29,7 @@ def add_commands(add: Any) -> None:
   evaluate = add(
     "eval", eval_command, "run a run's evaluations", "mdm eval runs/reader"
   )
+  evaluate.set_defaults(joins=True)
   evaluate.add_argument("run_folder", metavar="RUN")
   evaluate.add_argument("--step", type=int, help="checkpoint (default: newest)")
   evaluate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -65,6 +67,7 @@ def add_commands(add: Any) -> None:
     "train A against B with seeds and compare",
     "mdm claim configs/claims/mdiff4str.py --workdir runs/claim",
   )
+  claim.set_defaults(joins=True)
   claim.add_argument("config", help="a claim's file")
   claim.add_argument("--workdir", required=True, help="folder of its runs")
   claim.add_argument("--seeds", type=int, help="number of seeds")
@@ -119,9 +122,11 @@ def read_stopped_status() -> int:
 
 
 def eval_command(args: argparse.Namespace) -> None:
-  """`mdm eval`."""
+  """`mdm eval`; each of several processes asks all, the first prints."""
   from mdm import api
 
+  if args.has_peers:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX took it, for trainings
   numbers = api.evaluate(args.run_folder, step=args.step, overrides=args.set)
   print_numbers(numbers)
   write_result(args, numbers)
@@ -146,9 +151,15 @@ def export_command(args: argparse.Namespace) -> None:
 
 
 def claim_command(args: argparse.Namespace) -> None:
-  """`mdm claim`."""
-  from mdm import api
+  """`mdm claim`.
 
+  Raises:
+    ValueError: there are several processes.
+  """
+  from mdm import api
+  from mdm.training import processes
+
+  processes.check_alone("mdm claim")
   report = api.claim(args.config, args.workdir, seeds=args.seeds, overrides=args.set)
   print(report.text)
   write_result(args, report.results)

@@ -130,6 +130,15 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
+def check_alone(what: str) -> None:
+  """Raises ValueError if there are several processes, which something cannot use."""
+  if jax.process_count() > 1:
+    raise ValueError(
+      f"{what} runs in one process, and here are {jax.process_count()}; use one host, "
+      "or train its parts with mdm train."
+    )
+
+
 @contextlib.contextmanager
 def agreed() -> Iterator[None]:
   """Ends the block with an error in all processes as soon as it does in one.
