@@ -28,6 +28,9 @@ _SHAPE = re.compile(r"\b([a-z]+\d*)(?:e\d\w*)?\[([\d,]*)\]")
 _HEADER = re.compile(r"^(?:ENTRY )?%([\w.-]+) \(.*\{$")
 _CALL = re.compile(r"(?:calls|to_apply|body|condition|\w+_computation)=%([\w.-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_CONDITION = re.compile(r"condition=%([\w.-]+)")
+_COMPARE = re.compile(r"ROOT .* compare\(%[\w.-]+, %([\w.-]+)\), direction=LT")
+_NUMBER = re.compile(r"%([\w.-]+) = s\d+\[\]\S* constant\((\d+)\)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _LISTED = re.compile(r"(?:replica_groups|source_target_pairs)=\{(\{[\d,{}]*\})\}")
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
@@ -102,12 +105,14 @@ def sum_by_axes(
 def count_runs(text: str) -> dict[str, int]:
   """How often each computation of a program runs, by its name.
 
-  Loops whose number of turns the compiler does not tell count once.
+  A loop turns as often as the compiler tells or, where it does not, as its condition
+  does: "below 12", counted from 0. Loops that end by what they find count once.
   """
   calls: dict[str, list[tuple[str, int]]] = collections.defaultdict(list)
+  limits = _find_limits(text)
   for computation, line in _lines(text):
-    turns = _TRIPS.search(line)
-    times = int(turns[1]) if turns else 1
+    turns, condition = _TRIPS.search(line), _CONDITION.search(line)
+    times = int(turns[1]) if turns else limits.get(condition[1], 1) if condition else 1
     branches = _BRANCHES.search(line)
     names = re.findall(r"%([\w.-]+)", branches[1]) if branches else []
     calls[computation] += [(n, times) for n in (*_CALL.findall(line), *names)]
@@ -119,6 +124,19 @@ def count_runs(text: str) -> dict[str, int]:
     runs[name] += times
     waiting += [(inner, times * turns) for inner, turns in calls[name]]
   return dict(runs)
+
+
+def _find_limits(text: str) -> dict[str, int]:
+  """What a number is compared to at the end of computations, where that is constant."""
+  limits: dict[str, int] = {}
+  numbers: dict[tuple[str, str], int] = {}
+  for computation, line in _lines(text):
+    if found := _NUMBER.search(line):
+      numbers[computation, found[1]] = int(found[2])
+    elif found := _COMPARE.search(line):
+      limit = numbers.get((computation, found[1]))
+      limits |= {} if limit is None else {computation: limit}
+  return limits
 
 
 def read_groups(line: str, devices: int) -> Int[np.ndarray, "groups ways"]:

@@ -163,3 +163,27 @@ def test_sums_of_which_each_device_uses_its_part_are_scattered():
     Collective("all-reduce", ("fsdp",), 8, 4 + 128),
     Collective("reduce-scatter", ("fsdp",), 8, 256),
   ]
+
+
+LOOP = """
+%below (p: (s32[], f32[8])) -> pred[] {
+  %limit.1 = s32[]{:T(128)} constant(12)
+  %p = (s32[], f32[8]) parameter(0)
+  %at = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%at, %limit.1), direction=LT
+}
+%turn (q: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %x = f32[8] all-reduce(%y), channel_id=1, replica_groups=[1,8]<=[8]
+}
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %while = (s32[], f32[8]) while(%start), condition=%below, body=%turn
+}
+"""
+
+
+def test_a_loop_turns_as_its_condition_says_where_the_compiler_does_not():
+  assert count_runs(LOOP)["turn"] == 12
+  (found,) = find_collectives(LOOP, {"fsdp": 8})
+  assert found.times == 12
+  by_data = LOOP.replace("compare(%at, %limit.1), direction=LT", "or(%at, %x)")
+  assert count_runs(by_data)["turn"] == 1
