@@ -68,6 +68,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> ml_collections.Conf
 def find(path: str | Path) -> Path:
   """The config file that `path` means.
 
+  That is a path, or else the name of a config of the package: "diffusion/md4_chars".
+
   Raises:
     ValueError: it does not exist; the error lists configs of like name.
   """
@@ -76,11 +78,26 @@ def find(path: str | Path) -> Path:
     path = path / "config.json"
   if path.is_file():
     return path
-  near = difflib.get_close_matches(
-    str(path), [str(p) for p in Path("configs").rglob("*.py")], n=3, cutoff=0.4
-  )
+  home = configs_folder()
+  name = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+  if (ours := home / name.with_suffix(".py")).is_file():
+    return ours
+  known = [str(p) for p in Path("configs").rglob("*.py")] or [
+    str(p.relative_to(home).with_suffix("")) for p in home.rglob("*.py")
+  ]
+  near = difflib.get_close_matches(str(path), sorted(known), n=3, cutoff=0.4)
   hint = f" Nearest: {', '.join(near)}." if near else ""
-  raise ValueError(f"config {path} does not exist; give a .py file or a run.{hint}")
+  raise ValueError(
+    f"config {path} does not exist; give a .py file, a run, or one that comes with the "
+    f"package by its name.{hint}"
+  )
+
+
+def configs_folder() -> Path:
+  """Where the package's own configs are: in it, or in a checkout beside it."""
+  package = Path(__file__).parents[1]
+  inside = package / "configs"
+  return inside if inside.is_dir() else package.parent / "configs"
 
 
 def to_json(cfg: ml_collections.ConfigDict) -> str:

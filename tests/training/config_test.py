@@ -88,6 +88,24 @@ def test_a_missing_file_leads_to_files_of_like_name(tmp_path, monkeypatch):
     config.load("configs/diffusion/raeder.py")
 
 
+@pytest.mark.parametrize(
+  "name",
+  ["diffusion/md4_chars", "diffusion/md4_chars.py", "configs/diffusion/md4_chars"],
+)
+def test_a_config_of_the_package_is_found_by_name_anywhere(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert config.load(name).method.name == "diffusion.md4"
+  with pytest.raises(ValueError, match=r"Nearest: diffusion/md4_chars"):
+    config.load("diffusion/md4_char")
+
+
+def test_a_file_here_goes_before_one_of_the_package(tmp_path, monkeypatch):
+  (tmp_path / "configs" / "diffusion").mkdir(parents=True)
+  (tmp_path / "configs" / "diffusion" / "md4_chars.py").write_text(SOURCE)
+  monkeypatch.chdir(tmp_path)
+  assert config.find("configs/diffusion/md4_chars.py").read_text() == SOURCE
+
+
 def test_a_run_stands_for_the_config_stored_in_it(file, tmp_path):
   cfg = config.load(file, ["seed=5"])
   (tmp_path / "config.json").write_text(config.to_json(cfg))
