@@ -32,12 +32,14 @@ class Parameter(NamedTuple):
   Attributes:
     path: its name.
     shape: of the whole array.
+    names: of its axes, by which the rules know them.
     spec: the mesh axes that cut each of its axes.
     bytes: on one device.
   """
 
   path: str
   shape: tuple[int, ...]
+  names: str
   spec: str
   bytes: int
 
@@ -64,7 +66,8 @@ class Compiled(NamedTuple):
     if table:
       width = max(len(p.path) for p in self.parameters)
       lines += [
-        f"  {p.path:{width}}  {_shape(p.shape):24} {p.spec:32} {p.bytes:>14,}"
+        f"  {p.path:{width}}  {_shape(p.shape):24} {p.names:32} {p.spec:32}"
+        f" {p.bytes:>14,}"
         for p in self.parameters
       ]
     return lines
@@ -90,7 +93,8 @@ def compile_config(
   Args:
     path: the config.
     devices: how many CPU devices stand for accelerators; None for those there are.
-    topology: TPUs to compile for by their own compiler: "v5e:4x4", "v5p:4x4x8".
+    topology: TPUs to compile for by their own compiler: "v5e:4x4", "v5p:4x4x8", or
+      several slices of them, "2*v5e:16x16".
     chip: whose memory and rates are meant where CPU devices stand for it, as "h100".
     overrides: settings, section.key=value.
     checks: False to tell also of a step for which a device's memory is too small; a
@@ -108,7 +112,7 @@ def compile_config(
     raise ValueError(
       f"--topology {topology} has its own devices; leave out --devices {devices}."
     )
-  kind = chip or (topology or "").partition(":")[0]
+  kind = chip or (topology or "").partition(":")[0].rpartition("*")[2]
   named = find_chip(kind) if kind else None
   found: Sequence[jax.Device] | None = None
   if topology is not None:
@@ -159,9 +163,16 @@ def _flops(planned: PlannedConfig) -> float:
 def _table(planned: PlannedConfig) -> list[Parameter]:
   """Where each parameter lies, in the order of their names."""
   rows = []
-  for path, leaf in leaf_paths(planned.planned.abstract_state.params).items():
-    spec = " x ".join(str(axes) for axes in leaf.sharding.spec) or "whole"
-    rows.append(Parameter(path, leaf.shape, spec, bytes_per_device(leaf)))
+  step = planned.planned
+  for path, leaf in leaf_paths(step.abstract_state.params).items():
+    names = " x ".join(str(name) for name in step.names[path])
+    spec = " x ".join(
+      "+".join(axes) if isinstance(axes, tuple) else str(axes)
+      for axes in leaf.sharding.spec
+    )
+    rows.append(
+      Parameter(path, leaf.shape, names, spec or "whole", bytes_per_device(leaf))
+    )
   return rows
 
 

@@ -20,12 +20,14 @@ def over_mesh(function: Function, arrays: PyTree) -> PyTree:
 
   The mesh is that of `jax.set_mesh`. Its axes are used in order, as long as they divide
   the tiles; devices along the others all do the same. Axes that are manual already, as
-  under `jax.shard_map`, are left alone.
+  under `jax.shard_map`, are left alone; beside them, a kernel for TPUs asks that none
+  be managed, not even of one device.
   """
   mesh = jax.sharding.get_abstract_mesh()
   kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
   managed = [name for name, kind in kinds.items() if kind != AxisType.Manual]
-  if math.prod(mesh.shape[name] for name in managed) == 1:
+  is_alone = math.prod(mesh.shape[name] for name in managed) == 1
+  if is_alone and len(managed) in (0, len(kinds)):
     return function(arrays)
   tiles = jax.tree.leaves(arrays)[0].shape[0]
   cut: list[str] = []

@@ -35,6 +35,7 @@ from mdm.training.state import State, init_state, init_variables
 from mdm.training.step import StepSettings, TrainStep, make_train_step
 
 T = TypeVar("T")
+Names = dict[str, tuple[str | None, ...]]
 Sections = tuple[settings.Train, settings.Optimizer, settings.Sharding, Mesh]
 
 
@@ -47,12 +48,14 @@ class PlannedStep:
     step: the step, jitted.
     make_state: makes a fresh state, in place on the devices.
     abstract_state: its shapes with shardings.
+    names: of each parameter's axes, by its path.
   """
 
   plan: Plan
   step: TrainStep
   make_state: Callable[[], State]
   abstract_state: State
+  names: Names
 
 
 class CompiledStep(NamedTuple):
@@ -148,7 +151,7 @@ def plan_step(
     method.trainable,
     parts=make_part_schedules(optimizer_cfg, steps=plan.steps, epoch=feed.epoch),
   )
-  abstract, make_state = plan_state(
+  abstract, make_state, names = plan_state(
     method, optimizer, feed, mesh=mesh, preset=sharding_cfg.preset, seed=seed,
     ema=train_cfg.ema,
   )  # fmt: skip
@@ -167,7 +170,8 @@ def plan_step(
     ),
     placed.params,
   )
-  return PlannedStep(plan, TrainStep(step, placed, seed=seed), make_state, abstract)
+  jitted = TrainStep(step, placed, seed=seed)
+  return PlannedStep(plan, jitted, make_state, abstract, names)
 
 
 def plan_state(
@@ -179,8 +183,14 @@ def plan_state(
   preset: str,
   seed: int,
   ema: float,
-) -> tuple[State, Callable[[], State]]:
-  """The state's shapes with shardings, and the function that makes a fresh one."""
+) -> tuple[State, Callable[[], State], Names]:
+  """The state's shapes with shardings, the function that makes a fresh one, and names.
+
+  Those are of the axes of each parameter, by its path.
+
+  Raises:
+    ValueError: a large parameter would lie whole on every device against the rules.
+  """
   first = next(iter(feed.batches(0)))
   rows = jax.process_count()
   shapes = {k: (v.shape[0] * rows, *v.shape[1:]) for k, v in first.items()}
@@ -208,7 +218,7 @@ def plan_state(
     """A fresh state in place; the seed is no constant of the program."""
     return jitted(sharding.put_everywhere(everywhere, seed_word(seed)))
 
-  return abstract, make_state
+  return abstract, make_state, sharding.axis_names(boxed)
 
 
 def plan_config(

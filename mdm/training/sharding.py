@@ -14,14 +14,18 @@ import numpy as np
 import optax
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Shaped
 
 from mdm.methods.base import TEACHER
 from mdm.nn.placing import BATCH_AXES, TOKEN_AXIS
 from mdm.training.settings import Sharding
-from mdm.training.state import State, restrict
+from mdm.training.state import State, leaf_paths, restrict
 
 PyTree = Any
 AXES = (*BATCH_AXES, TOKEN_AXIS, "tensor")  # those that talk most are neighbours
+# Bytes. Four such copies, with its gradient and two moments, are 64 MiB of each device;
+# what is smaller is biases, scales and positions, which are not worth an exchange.
+LARGE = 2**24
 Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
 
 REPLICATED: Rules = tuple((n, None) for n in ("embed", "mlp", "heads", "kv", "vocab"))
@@ -40,23 +44,55 @@ RULES: dict[str, Rules] = {
 
 
 def make_mesh(cfg: Sharding, devices: list[jax.Device] | None = None) -> Mesh:
-  """The mesh that a config asks for, over all devices.
-
-  Neighbours on an axis are neighbours on the devices' torus, whose axes are split where
-  they must be.
+  """The mesh that a config asks for, over all devices; see `place_devices`.
 
   Raises:
-    ValueError: the axes do not multiply to the number of devices.
+    ValueError: the axes do not multiply to the number of devices, or those of the batch
+      not to a multiple of their slices.
   """
-  devices = jax.devices() if devices is None else devices
-  shape = _mesh_shape(cfg, len(devices))
-  placed = mesh_utils.create_device_mesh(
-    shape, devices, allow_split_physical_axes=devices[0].platform == "tpu"
-  )
+  placed = place_devices(cfg, jax.devices() if devices is None else devices)
   return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def _mesh_shape(cfg: Sharding, count: int) -> tuple[int, ...]:
+def place_devices(
+  cfg: Sharding, devices: list[Any]
+) -> Shaped[np.ndarray, "data fsdp sequence tensor"]:
+  """The devices in the order of a mesh.
+
+  Neighbours on an axis are neighbours on the devices' torus, whose axes are split where
+  they must be. Of several slices, which a slower network joins, each has whole rows of
+  the batch: they lie along "data", and along "fsdp" as far as "data" is too short.
+
+  Raises:
+    ValueError: as `make_mesh`.
+  """
+  slices = len({getattr(device, "slice_index", 0) for device in devices})
+  shape = _mesh_shape(cfg, len(devices), slices)
+  splits = devices[0].platform == "tpu"
+  if slices == 1:
+    return mesh_utils.create_device_mesh(
+      shape, devices, allow_split_physical_axes=splits
+    )
+  outer = _slices_along(shape, slices)
+  inner = [size // ways for size, ways in zip(shape, outer, strict=True)]
+  return mesh_utils.create_hybrid_device_mesh(
+    inner, outer, devices, allow_split_physical_axes=splits
+  )
+
+
+def _slices_along(shape: tuple[int, ...], slices: int) -> tuple[int, ...]:
+  """How many slices lie along each axis of the mesh."""
+  data = math.gcd(shape[0], slices)
+  fsdp = math.gcd(shape[1], slices // data)
+  if data * fsdp != slices:
+    raise ValueError(
+      f"sharding data={shape[0]} x fsdp={shape[1]} is no multiple of {slices} slices; "
+      f"leave sharding.data at 0, or make it {slices}."
+    )
+  return (data, fsdp, *[1] * (len(shape) - 2))
+
+
+def _mesh_shape(cfg: Sharding, count: int, slices: int = 1) -> tuple[int, ...]:
   sizes = {axis: getattr(cfg, axis) for axis in AXES}
   rest = "data" if cfg.preset == "dp" else "fsdp"
   for axis, preset in (("tensor", "fsdp+tp"), (TOKEN_AXIS, "sequence")):
@@ -64,6 +100,8 @@ def _mesh_shape(cfg: Sharding, count: int) -> tuple[int, ...]:
       sizes[axis] = 2 if cfg.preset == preset and count % 2 == 0 else 1
   if -1 not in sizes.values() and sizes[rest] == 0:
     sizes[rest] = -1
+  if sizes["data"] == 0:
+    sizes["data"] = slices
   shape = {axis: size or 1 for axis, size in sizes.items()}
   known = math.prod(s for s in shape.values() if s > 0)
   filled = tuple(count // known if s == -1 else s for s in shape.values())
@@ -127,10 +165,14 @@ def state_shardings(
     optimizer: the transformation whose state is to be sharded.
     mesh: the devices.
     preset: name of the rules.
+
+  Raises:
+    ValueError: a large parameter would lie whole on every device, see `check_cut`.
   """
   logical = nn.get_partition_spec(boxed_params)
   wanted = nn.logical_to_mesh_sharding(logical, mesh, RULES[preset])
   params = jax.tree.map(_fit, state.params, wanted)
+  check_cut(state.params, axis_names(boxed_params), params, preset=preset)
   whole = replicated(mesh)
   opt_state = optax.tree_map_params(
     optimizer,
@@ -153,6 +195,63 @@ def state_shardings(
     collections=collections,
     ema=None if state.ema is None else params,
   )
+
+
+def axis_names(boxed_params: PyTree) -> dict[str, tuple[str | None, ...]]:
+  """The logical names of each parameter's axes, by its path.
+
+  Args:
+    boxed_params: the parameters, or their shapes, with names attached.
+  """
+  specs = leaf_paths(nn.get_partition_spec(boxed_params))
+  leaves = leaf_paths(nn.meta.unbox(boxed_params))
+  return {
+    path: (*spec, *[None] * (leaves[path].ndim - len(spec)))
+    for path, spec in specs.items()
+  }
+
+
+def check_cut(
+  params: PyTree,
+  names: Mapping[str, tuple[str | None, ...]],
+  shardings: PyTree,
+  *,
+  preset: str,
+) -> None:
+  """Raises ValueError if a large parameter is whole where the preset cuts parameters.
+
+  Its axes have no names that the rules know, or the devices divide none of them. Where
+  the mesh has one device along all axes of the rules, nothing is expected of them.
+  """
+  placed = leaf_paths(shardings)
+  for path, leaf in leaf_paths(params).items():
+    sizes, sharding = placed[path].mesh.shape, placed[path]
+    rules = {name: axes for name, axes in _cuts(preset).items() if axes}
+    ways = {axis: sizes[axis] for axes in rules.values() for axis in axes}
+    size = leaf.size * leaf.dtype.itemsize
+    if size < LARGE or math.prod(ways.values()) == 1 or any(sharding.spec):
+      continue
+    shape = " x ".join(map(str, leaf.shape))
+    told = ", ".join(f"{axis}={n}" for axis, n in ways.items() if n > 1)
+    reason = f"none of its axes is divided by {told}; change its sizes, or the mesh"
+    if not any(name in rules for name in names[path]):
+      reason = (
+        f"none of its axes has a name of {', '.join(rules)}; give it names with "
+        "`mdm.nn.layers.named`"
+      )
+    raise ValueError(
+      f"parameter {path} of {shape} ({size / 2**20:.0f} MiB) would lie whole on every "
+      f"device, though sharding.preset = {preset!r} cuts parameters: {reason}."
+    )
+
+
+def _cuts(preset: str) -> dict[str, tuple[str, ...]]:
+  """The mesh axes that cut an axis of each name; of several rules the first counts."""
+  rules: dict[str, tuple[str, ...]] = {}
+  for name, axes in RULES[preset]:
+    found = () if axes is None else (axes,) if isinstance(axes, str) else axes
+    rules.setdefault(name, found)
+  return rules
 
 
 def _is_hole(leaf: Any) -> bool:

@@ -70,7 +70,7 @@ def make_rig(
   mesh = sharding.make_mesh(cfg, jax.devices()[:devices])
   schedule = make_schedule(optimizer, steps=20, epoch=10)
   tx = make_optimizer(optimizer, schedule, method.trainable)
-  abstract, make_state = compiling.plan_state(
+  abstract, make_state, _ = compiling.plan_state(
     method, tx, masked.make_feed(batch), mesh=mesh, preset=preset, seed=settings.seed,
     ema=settings.ema,
   )  # fmt: skip

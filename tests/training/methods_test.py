@@ -300,7 +300,7 @@ def planned(path, preset):
   optimizer = make_optimizer(
     adam, make_schedule(adam, steps=10, epoch=5), method.trainable
   )
-  abstract, _ = compiling.plan_state(
+  abstract, _, _ = compiling.plan_state(
     method, optimizer, feed(rows, 8), mesh=sharding.make_mesh(cfg_mesh), preset=preset,
     seed=0, ema=0.9,
   )  # fmt: skip

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import types
 from pathlib import Path
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
@@ -225,6 +227,107 @@ def test_every_preset_knows_every_name_a_model_may_use():
 )
 def test_a_mesh_uses_all_devices(cfg, shape):
   assert tuple(sharding.make_mesh(cfg).shape.values()) == shape
+
+
+def make_slices(count, size):
+  """Devices that are not there: so many slices of so many."""
+  return [
+    types.SimpleNamespace(
+      id=k, slice_index=k % count, process_index=k % count, platform="cpu",
+      device_kind="none",
+    )
+    for k in range(count * size)
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("cfg", "shape"),
+  [
+    (Sharding("fsdp"), (2, 4, 1, 1)),
+    (Sharding("fsdp+tp"), (2, 2, 1, 2)),
+    (Sharding("sequence", sequence=4), (2, 1, 4, 1)),
+    (Sharding("dp"), (8, 1, 1, 1)),
+    (Sharding("fsdp", data=1), (1, 8, 1, 1)),
+    (Sharding("fsdp", data=4), (4, 2, 1, 1)),
+  ],
+)
+def test_slices_lie_along_the_batch_and_all_else_stays_within_one(cfg, shape):
+  placed = sharding.place_devices(cfg, make_slices(2, 4))
+  assert placed.shape == shape
+  of_slice = np.vectorize(lambda device: device.slice_index)(placed)
+  rows = of_slice.reshape(shape[0] * shape[1], -1)
+  assert (rows == rows[:, :1]).all()  # what cuts no batch talks within its slice
+  assert rows[:, 0].tolist() == sorted(rows[:, 0])  # neighbours are together
+  if shape[0] % 2 == 0:  # and so are those that share a row of parameters
+    assert (of_slice == of_slice[:, :1]).all()
+
+
+def test_four_slices_may_lie_along_both_axes_of_the_batch_but_along_no_other():
+  placed = sharding.place_devices(Sharding("fsdp", data=2), make_slices(4, 2))
+  assert placed.shape == (2, 4, 1, 1)
+  short = Sharding("fsdp+tp", data=1, fsdp=2, tensor=4)
+  with pytest.raises(ValueError, match="no multiple of 4 slices; leave sharding"):
+    sharding.place_devices(short, make_slices(4, 2))
+
+
+def abstract(shape, names):
+  """A parameter's shape with names for its axes, alone in its tree."""
+  value = jax.ShapeDtypeStruct(shape, np.float32)
+  return {"table": nn.LogicallyPartitioned(value, names)}
+
+
+def check(shape, names, preset="fsdp", mesh=(1, 8, 1)):
+  """What `check_cut` says of one parameter."""
+  boxed = abstract(shape, names)
+  made = sharding.make_mesh(Sharding(preset, *mesh))
+  logical = nn.get_partition_spec(boxed)
+  wanted = nn.logical_to_mesh_sharding(logical, made, sharding.RULES[preset])
+  params = nn.meta.unbox(boxed)
+  placed = jax.tree.map(sharding._fit, params, wanted)
+  sharding.check_cut(params, sharding.axis_names(boxed), placed, preset=preset)
+
+
+@pytest.mark.parametrize(
+  ("shape", "names", "reason"),
+  [
+    ((4_100, 1_025), ("vocab", "embed"), "none of its axes is divided by fsdp=8"),
+    ((4_100, 1_024), (None, "kv"), "none of its axes has a name of embed; give it"),
+    ((4_100, 1_024), (None, None), "parameter table of 4100 x 1024 .16 MiB. would lie"),
+  ],
+)
+def test_a_large_parameter_that_would_lie_whole_is_refused(shape, names, reason):
+  with pytest.raises(ValueError, match=reason):
+    check(shape, names)
+
+
+@pytest.mark.parametrize(
+  "case",
+  [
+    {"shape": (4_100, 1_024), "names": ("vocab", "embed")},
+    {"shape": (1_025, 4_096), "names": ("embed", "mlp"), "preset": "fsdp+tp",
+     "mesh": (1, 4, 2)},
+    {"shape": (4_100, 1_025), "names": ("vocab", "embed"), "preset": "dp"},
+    {"shape": (4_100, 1_025), "names": ("vocab", "embed"), "mesh": (8, 1, 1)},
+    {"shape": (100, 1_025), "names": ("vocab", "embed")},
+  ],
+  ids=["cut", "cut otherwise", "not to be cut", "by no devices", "small"],
+)  # fmt: skip
+def test_parameters_may_lie_whole_where_the_rules_or_their_size_say_so(case):
+  check(**case)
+
+
+def test_a_training_does_not_begin_with_a_large_parameter_whole():
+  wide = masked.ToyMasked(masked.Mixer(width=2_049))
+  with pytest.raises(ValueError, match=r"block_0/kernel of 2049 x 2049"):
+    place((1, 8), "fsdp", method=wide)
+
+
+def test_parameters_have_names_for_their_axes_by_path():
+  boxed = abstract((3, 4, 5), (None, "embed")) | {"bare": jnp.zeros((2, 2))}
+  assert sharding.axis_names(boxed) == {
+    "table": (None, "embed", None),
+    "bare": (None, None),
+  }
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,32 @@ needs_libtpu = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize(
-  "name", ["v5e", "v3:2x2", "v5e:", "v5e:2", "v5e:2x2x2x2", "2x2"]
+  "name",
+  ["v5e", "v3:2x2", "v5e:", "v5e:2", "v5e:2x2x2x2", "2x2", "0*v5e:2x2", "*v5e:2x2"],
 )
 def test_a_name_that_is_none_is_answered_with_some(name):
   with pytest.raises(ValueError, match=r"as in v5e:2x4 or v5p:2x2x1"):
     topology.describe_tpus(name)
+
+
+@pytest.mark.parametrize(
+  ("name", "nearest"),
+  [
+    ("v6:2x2", "the nearest kind is v6e"),
+    ("v5e:3x5", "the nearest are v5e:4x4, v5e:2x8, v5e:2x4"),
+    ("v5e:2x2x2", "v5e has 2 axes, .* the nearest are v5e:2x4,"),
+    ("2*v5p:4x4", "v5p has 3 axes, .* the nearest are v5p:2x2x4,"),
+    ("v5e:0x2", "the nearest are v5e:2x2"),
+  ],
+)
+def test_a_topology_that_does_not_exist_is_answered_with_the_nearest(name, nearest):
+  with pytest.raises(ValueError, match=nearest):
+    topology.read_name(name)
+
+
+def test_a_name_is_slices_a_kind_and_a_shape():
+  assert topology.read_name("v5e:2x4") == (1, "v5e", (2, 4))
+  assert topology.read_name("16*v5p:8x8x1") == (16, "v5p", (8, 8, 1))
 
 
 def test_without_the_compiler_the_remedy_is_its_installation(monkeypatch):
@@ -68,9 +89,13 @@ def test_a_topology_has_a_device_per_chip(name, count):
 
 @pytest.mark.slow
 @needs_libtpu
-def test_a_shape_that_the_compiler_has_not_is_refused_with_the_rule():
-  with pytest.raises(ValueError, match="a multiple of 2"):
-    topology.describe_tpus("v5e:3x5")
+def test_slices_are_told_apart_and_each_has_whole_rows_of_the_batch():
+  devices = list(topology.describe_tpus("2*v5e:2x4"))
+  assert [d.slice_index for d in devices] == [0] * 8 + [1] * 8
+  mesh = sharding.make_mesh(Sharding("fsdp"), devices)
+  assert tuple(mesh.shape.values()) == (2, 8, 1, 1)
+  for k in (0, 1):
+    assert {d.slice_index for d in mesh.devices[k].flat} == {k}
 
 
 def make_shapes(device, dtype, width):
