@@ -24,10 +24,12 @@ def main() -> int:
   parser.add_argument("--set", action="append", default=[])
   parser.add_argument("--slow", type=float, default=0.0, help="seconds slept per batch")
   parser.add_argument("--slow-eval", type=float, default=0.0)
+  parser.add_argument("--weigh", action="store_true", help="evaluate the parameters")
   parser.add_argument("--broken", type=int, help="the batch that cannot be read")
   args = parser.parse_args()
 
   import jax
+  import numpy as np
 
   from mdm.training import config, processes
   from mdm.training.loop import train
@@ -55,10 +57,11 @@ def main() -> int:
     cfg.update_from_flattened_dict({key: config.parse_value(text)})
 
   def evaluate(variables: object) -> dict[str, float]:
-    del variables
     Path(args.workdir, "evaluating").touch()
     time.sleep(args.slow_eval)
-    return {"one": 1.0}
+    leaves = jax.tree.leaves(variables) if args.weigh else []
+    size = {"size": float(sum(abs(np.asarray(x)).sum() for x in leaves))}
+    return {"one": 1.0} | (size if args.weigh else {})
 
   try:
     outcome = train(
