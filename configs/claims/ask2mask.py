@@ -20,8 +20,12 @@ PRETRAINED = {
   "guided_low_far": ["method.prefer=low"],
   "guided_scaled_far": ["method.scales_clips=True"],
 }
+TUNED = [  # as in w2v_bert.py
+  "optimizer.learning_rate=3e-3",
+  "method.span=4",
+  "method.temperature=(2.0, 0.5, 0.997)",
+]
 WRITTEN = ("random", "guided", "random_far", "guided_far", "guided_scaled_far")
-
 
 STACK = {
   "name": "conformer.Conformer",
@@ -37,7 +41,7 @@ def get_config():
   arms = {
     name: {
       "base": "configs/speech/ask2mask_prompts.py",
-      "set": ["train.steps=600", *settings, f"init={SCORER!r}"],
+      "set": ["train.steps=600", *TUNED, *settings, f"init={SCORER!r}"],
     }
     for name, settings in PRETRAINED.items()
   }

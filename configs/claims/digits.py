@@ -19,6 +19,15 @@ STACK = {
   "dropout": 0.1,
 }
 ENCODER = {"name": "tandem.Tandem", "first": STACK, "second": STACK}
+PRETRAINING = [
+  "train.steps=1000",
+  "train.eval_every=0",
+  "train.checkpoint_every='50%'",
+  "optimizer.learning_rate=3e-3",
+  "method.span=4",
+  "method.mask_rate=0.13",
+  "method.temperature=(2.0, 0.5, 0.997)",
+]
 EVAL = {
   "held_out": {"name": "transcripts", "split": "test", "batch": 50},
   "other": {"name": "transcripts", "split": "validation", "batch": 50},
@@ -40,7 +49,7 @@ def get_config():
     "stages": {
       "w2v_pretrained": {
         "base": "configs/speech/w2v_bert_prompts.py",
-        "set": ["train.eval_every=0", "train.checkpoint_every='50%'"],
+        "set": PRETRAINING,
       },
     },
     "shared": [

@@ -6,6 +6,9 @@ Three encoders of four blocks learn from all prompts but the English ones of the
 out texts: w2v-BERT (two blocks for contrast, two for naming), contrast alone, BEST-RQ.
 Then all, and one from scratch, learn to write English by CTC, alike and for as many
 steps. Characters and words are those of texts that no arm has seen or heard.
+
+Spans of 160 ms are hidden, not of 400 ms as in the papers: on seed 0 half as many steps
+then gave an accuracy of the contrast of 51% in place of 31%.
 """
 
 INIT = {part: part for part in ("subsample", "encoder", "feature_norm")}
@@ -22,9 +25,17 @@ def tandem(first, second):
 
 
 def get_config():
-  alike = ["train.steps=2000", "train.eval_every=0", "train.checkpoint_every='50%'"]
+  alike = [
+    "train.steps=1000",
+    "train.eval_every=0",
+    "train.checkpoint_every='50%'",
+    "optimizer.learning_rate=3e-3",
+  ]
   w2v = "configs/speech/w2v_bert_prompts.py"
-  contrast = [*alike, "method.gamma=0.0", tandem(4, 0)]
+  cooling = "method.temperature=(2.0, 0.5, 0.997)"
+  tuned = [*alike, "method.span=4", "method.mask_rate=0.13", cooling]
+  contrast = [*tuned, "method.gamma=0.0", tandem(4, 0)]
+  named = [*alike, "method.span=16", "method.mask_rate=0.033"]
   written = {"w2v": tandem(2, 2), "contrast": tandem(4, 0), "best_rq": tandem(2, 2)}
   arms = {"scratch": [tandem(2, 2)]}
   for run, encoder in written.items():
@@ -34,9 +45,9 @@ def get_config():
     "title": "Who has listened to speech before writes it down with fewer errors.",
     "base": "configs/speech/ctc_prompts.py",
     "stages": {
-      "w2v_pretrained": {"base": w2v, "set": alike},
+      "w2v_pretrained": {"base": w2v, "set": tuned},
       "contrast_pretrained": {"base": w2v, "set": contrast},
-      "best_rq_pretrained": {"base": "configs/speech/best_rq_prompts.py", "set": alike},
+      "best_rq_pretrained": {"base": "configs/speech/best_rq_prompts.py", "set": named},
     },
     "shared": ["train.checkpoint_every='100%'", "train.eval_every=0"],
     "arms": arms,
