@@ -8,8 +8,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
+from mdm.api import compile_samplers
 from mdm.evaluation.flops import count_flops
+from mdm.masks.choices import check_choice
 from mdm.training import config
 from mdm.training.chips import GIB, find_chip
 from mdm.training.compiling import PlannedConfig, bytes_per_device, plan_config
@@ -23,6 +26,7 @@ from mdm.training.forecast import (
 from mdm.training.state import leaf_paths
 from mdm.training.topology import describe_tpus
 
+WHATS = ("step", "sample")
 _EXCEEDED = re.compile(r"temporaries \(([\d.]+)G\) exceeds available HBM \(([\d.]+)G\)")
 
 
@@ -87,8 +91,10 @@ def compile_config(
   chip: str | None = None,
   overrides: Iterable[str] = (),
   checks: bool = True,
+  what: str = "step",
+  rows: int | None = None,
 ) -> Compiled:
-  """Lowers and compiles the training step of a config; nothing is allocated or read.
+  """Lowers and compiles a config's training step; nothing is allocated or read.
 
   Args:
     path: the config.
@@ -99,39 +105,66 @@ def compile_config(
     overrides: settings, section.key=value.
     checks: False to tell also of a step for which a device's memory is too small; a
       TPU's own compiler refuses it all the same.
+    what: "step", or "sample": what the trained model is asked for.
+    rows: of what is sampled, at once, over all devices; None for one to each.
 
   Raises:
-    ValueError: no such config, topology or chip; a setting or the mesh does not fit the
-      devices; a large parameter is whole on every device against the rules; the step
-      needs more memory than a device has.
+    ValueError: no such config, topology or chip; a method that has nothing to sample; a
+      setting or the mesh does not fit the devices; a large parameter is whole on every
+      device against the rules; the step needs more memory than a device has.
+  """
+  check_choice("what", what, WHATS)
+  if rows is not None and what != "sample":
+    raise ValueError(
+      f"--rows {rows} is of what is sampled; set train.batch, or add --what sample."
+    )
+  cfg = config.load(path, list(overrides))
+  kind = chip or (topology or "").partition(":")[0]
+  named = find_chip(kind) if kind else None
+  planned = plan_config(cfg, make_batch(cfg), devices=find_devices(devices, topology))
+  axes = {name: int(size) for name, size in planned.mesh.shape.items()}
+  try:
+    if what == "sample":
+      sampler = compile_samplers.plan_sampler(cfg, planned, rows)
+      compiled, flops, loops = compile_samplers.compile_sampler(planned, sampler)
+    else:
+      compiled, flops, loops = planned.compile(), _flops(planned), False
+  except jax.errors.JaxRuntimeError as error:
+    _refuse(error, planned, cfg.train.accumulate)
+  told = forecast(compiled, axes, flops, named, loops=loops)
+  if checks and topology is None:  # a TPU's own compiler refuses what does not fit
+    check_fits(told, accumulate=cfg.train.accumulate)
+  entries = {name: f"{x.dtype}{list(x.shape)}" for name, x in compiled.batch.items()}
+  return Compiled(told, _table(planned), entries, topology)
+
+
+def make_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes of a config's training batch.
+
+  Raises:
+    ValueError: they depend on the data.
   """
   from mdm.data import datasets
 
-  cfg = config.load(path, list(overrides))
+  shapes = datasets.batch_shapes(cfg.data.to_dict(), cfg.train.batch)
+  return {name: jax.ShapeDtypeStruct(*entry) for name, entry in shapes.items()}
+
+
+def find_devices(
+  devices: int | None, topology: str | None
+) -> Sequence[jax.Device] | None:
+  """The devices that are asked for; None for those of this machine.
+
+  Raises:
+    ValueError: both are given, or there are none such.
+  """
   if topology is not None and devices is not None:
     raise ValueError(
       f"--topology {topology} has its own devices; leave out --devices {devices}."
     )
-  kind = chip or (topology or "").partition(":")[0].rpartition("*")[2]
-  named = find_chip(kind) if kind else None
-  found: Sequence[jax.Device] | None = None
   if topology is not None:
-    found = describe_tpus(topology)
-  elif devices is not None:
-    found = _virtual_devices(devices)
-  shapes = datasets.batch_shapes(cfg.data.to_dict(), cfg.train.batch)
-  batch = {name: jax.ShapeDtypeStruct(*entry) for name, entry in shapes.items()}
-  planned = plan_config(cfg, batch, devices=found)
-  try:
-    compiled = planned.compile()
-  except jax.errors.JaxRuntimeError as error:
-    _refuse(error, planned, cfg.train.accumulate)
-  axes = {name: int(size) for name, size in planned.mesh.shape.items()}
-  told = forecast(compiled, axes, _flops(planned), named)
-  if checks and topology is None:  # a TPU's own compiler refuses what does not fit
-    check_fits(told, accumulate=cfg.train.accumulate)
-  entries = {name: f"{x.dtype.name}{list(x.shape)}" for name, x in batch.items()}
-  return Compiled(told, _table(planned), entries, topology)
+    return describe_tpus(topology)
+  return None if devices is None else _virtual_devices(devices)
 
 
 def _virtual_devices(count: int) -> Sequence[jax.Device]:

@@ -33,6 +33,16 @@ def add_commands(add: Any) -> None:
     "--table", action="store_true", help="show where each parameter lies"
   )
   command.add_argument(
+    "--what",
+    choices=("step", "sample"),
+    default="step",
+    help="the training step, or what the trained model is asked for: to sample, read "
+    "or write down (default: step)",
+  )
+  command.add_argument(
+    "--rows", type=int, help="sampled at once, over all devices (default: one each)"
+  )
+  command.add_argument(
     "--unchecked",
     action="store_true",
     help="tell also of what the memory of --chip does not hold",
@@ -54,6 +64,8 @@ def compile_command(args: argparse.Namespace) -> None:
     chip=args.chip,
     overrides=args.set,
     checks=not args.unchecked,
+    what=args.what,
+    rows=args.rows,
   )
   print("\n".join(found.describe(table=args.table)))
   write_result(args, found.to_json())
@@ -79,6 +91,8 @@ def compile_folder_command(args: argparse.Namespace) -> None:
 def _given(args: argparse.Namespace) -> list[str]:
   """The options that go with every config of a folder."""
   named = {"--devices": args.devices, "--topology": args.topology, "--chip": args.chip}
+  if args.what != "step":
+    named |= {"--what": args.what, "--rows": args.rows}
   given = [word for k, x in named.items() if x is not None for word in (k, str(x))]
   sets = [word for setting in args.set for word in ("--set", setting)]
   return [*given, *sets, *(["--unchecked"] if args.unchecked else [])]

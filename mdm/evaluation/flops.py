@@ -12,26 +12,29 @@ from typing import Any
 import jax
 
 
-def count_flops(function: Callable[..., Any], *args: Any) -> float:
+def count_flops(
+  function: Callable[..., Any], *args: Any, turns: int | None = None
+) -> float:
   """FLOPs of one call, which is traced and not run.
 
   Of branches the dearest counts.
 
   Args:
     args: arrays, or their shapes as `jax.ShapeDtypeStruct`.
+    turns: of loops that end by what they find; None for an error where there are any.
 
   Raises:
     ValueError: a loop whose turns are not known beforehand does products.
   """
-  return _count(jax.make_jaxpr(function)(*args).jaxpr)
+  return _count(jax.make_jaxpr(function)(*args).jaxpr, turns)
 
 
-def _count(jaxpr: Any) -> float:
+def _count(jaxpr: Any, turns: int | None) -> float:
   """FLOPs of a traced function's equations."""
   total = 0.0
   for equation in jaxpr.eqns:
     name, params = equation.primitive.name, equation.params
-    inner = [_count(part) for part in _parts(params)]
+    inner = [_count(part, turns) for part in _parts(params)]
     if name == "dot_general":
       (contracted, _), _ = params["dimension_numbers"]
       shape = equation.invars[0].aval.shape
@@ -43,6 +46,8 @@ def _count(jaxpr: Any) -> float:
       total += 2.0 * equation.outvars[0].aval.size * (kernel.size // features)
     elif name == "scan":
       total += params["length"] * sum(inner)
+    elif name == "while" and any(inner) and turns is not None:
+      total += turns * sum(inner)
     elif name == "while" and any(inner):
       raise ValueError(
         "FLOPs of a while loop cannot be counted before it runs; use a scan."

@@ -33,7 +33,8 @@ class Forecast:
     traffic: by kind and mesh axes, how many exchanges and bytes sent.
     seconds: "compute", "memory" and "links" at best, and "step", the longest; empty
       where the chip is unknown.
-    rates: "examples_per_s" and, of texts, "tokens_per_s" at best, over all devices.
+    rates: "examples_per_s" and, of texts, "tokens_per_s" or, of sound, "samples_per_s"
+      at best, over all devices; "passes_per_s" of what loops until it is done.
   """
 
   devices: int
@@ -55,7 +56,12 @@ class Forecast:
 
 
 def forecast(
-  compiled: CompiledStep, axes: Mapping[str, int], flops: float, chip: Chip | None
+  compiled: CompiledStep,
+  axes: Mapping[str, int],
+  flops: float,
+  chip: Chip | None,
+  *,
+  loops: bool = False,
 ) -> Forecast:
   """What a compiled step takes.
 
@@ -64,6 +70,7 @@ def forecast(
     axes: names and sizes of the mesh, `mesh.shape`.
     flops: of products of the whole step, over all devices.
     chip: a device; None if its rates are unknown, as a CPU's.
+    loops: the program loops until it is done, and all is told of one pass.
   """
   devices = math.prod(axes.values())
   found = find_collectives(compiled.program.as_text() or "", axes)
@@ -73,7 +80,7 @@ def forecast(
   rates: dict[str, float] = {}
   if chip is not None:
     seconds = _floors(found, memory, flops / devices, chip)
-    rates = _rates(compiled.batch, seconds["step"])
+    rates = _rates(compiled.batch, seconds["step"], loops)
   return Forecast(
     devices=devices,
     parameters=compiled.parameters,
@@ -146,7 +153,8 @@ def describe(found: Forecast) -> list[str]:
       f"{rate:,.0f} {name.replace('_per_s', '/s')}"
       for name, rate in found.rates.items()
     )
-    lines.append(f"  at best  {1e3 * found.seconds['step']:.3g} ms a step ({floors})")
+    unit = "a pass" if "passes_per_s" in found.rates else "a step"
+    lines.append(f"  at best  {1e3 * found.seconds['step']:.3g} ms {unit} ({floors})")
     lines.append(f"estimate   {rates}")
   return lines
 
@@ -172,11 +180,15 @@ def _floors(
 
 
 def _rates(
-  batch: Mapping[str, jax.ShapeDtypeStruct], seconds: float
+  batch: Mapping[str, jax.ShapeDtypeStruct], seconds: float, loops: bool
 ) -> dict[str, float]:
-  """Examples, and of texts tokens, that all devices do in a second."""
-  rates = {"examples_per_s": batch["index"].shape[0] / seconds}
-  if "tokens" in batch and "image" not in batch and "audio" not in batch:
+  """What all devices do in a second: examples, tokens of texts, samples of sound."""
+  if loops:
+    return {"passes_per_s": 1 / seconds}
+  rates = {"examples_per_s": next(iter(batch.values())).shape[0] / seconds}
+  if "audio" in batch:
+    rates["samples_per_s"] = math.prod(batch["audio"].shape) / seconds
+  elif "tokens" in batch and "image" not in batch:
     rates["tokens_per_s"] = math.prod(batch["tokens"].shape) / seconds
   return rates
 
