@@ -24,7 +24,12 @@ from mdm.evaluation.words import make_reader
 from mdm.masks.keys import example_keys
 from mdm.methods.base import Method
 from mdm.training import build
-from mdm.training.compiling import CompiledStep, PlannedConfig, bytes_per_device
+from mdm.training.compiling import (
+  CompiledStep,
+  PlannedConfig,
+  bytes_per_device,
+  count_temporary,
+)
 from mdm.training.keys import stream_keys
 from mdm.training.sharding import batch_sharding
 
@@ -133,8 +138,8 @@ def compile_sampler(
     "parameters": bytes_per_device(variables["params"]),
     "state": bytes_per_device(variables),
     "batch": bytes_per_device(sampler.batch),
-    "temporary": int(getattr(program.memory_analysis(), "temp_size_in_bytes", 0)),
   }
+  memory["temporary"] = count_temporary(program, planned.mesh, memory)
   step = CompiledStep(
     program, planned.planned, sampler.batch, planned.parameters, memory
   )

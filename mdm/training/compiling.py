@@ -96,7 +96,7 @@ class PlannedConfig(NamedTuple):
     step, state = self.planned.step, self.planned.abstract_state
     with jax.set_mesh(self.mesh):
       program = step.lower(state, self.batch).compile()
-    needed = int(getattr(program.memory_analysis(), "temp_size_in_bytes", 0))
+    needed = count_temporary(program, self.mesh, self.memory)
     memory = {**self.memory, "temporary": needed}
     return CompiledStep(program, self.planned, self.batch, self.parameters, memory)
 
@@ -274,6 +274,27 @@ def compile_step(
 ) -> CompiledStep:
   """Lowers and compiles the training step of a config; see `plan_config`."""
   return plan_config(cfg, batch, epoch=epoch, devices=devices).compile()
+
+
+def count_temporary(
+  program: jax.stages.Compiled, mesh: Mesh, held: Mapping[str, int]
+) -> int:
+  """Bytes that a device needs beside what a program is given.
+
+  A TPU's compiler tells its peak, in which arrays share a place one after the other; its
+  sum of temporaries counts gaps between them and can be more than there is.
+
+  Args:
+    program: compiled.
+    mesh: what for.
+    held: what is given: bytes of "state" and "batch".
+  """
+  told = program.memory_analysis()
+  temporary = int(getattr(told, "temp_size_in_bytes", 0))
+  peak = int(getattr(told, "peak_memory_in_bytes", 0))
+  if peak and mesh.devices.flat[0].platform == "tpu":
+    return max(peak - held["state"] - held["batch"], 0)
+  return temporary
 
 
 def bytes_per_device(tree: Any) -> int:
