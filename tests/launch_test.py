@@ -23,6 +23,7 @@ ENOUGH = {  # words that would start a training
   "host.sh": ["run"],
   "babysit.sh": [],
   "slurm.sbatch": [],
+  "local.sh": [],
 }
 
 
