@@ -24,6 +24,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -60,6 +61,9 @@ class W2vBert(MaskedSpeech, kw_only=True):
     contrast_width: of the vectors that are compared.
     beta, alpha, gamma: weights of the contrast, of the diversity in it, of the naming.
     telling: weight of L_w itself; 0 leaves L_d and L_m, which collapse.
+    target_grad: what the gradient from the quantiser to its frames is multiplied by; at
+      1 frames learn to be foretold, at 0 they learn from what foretells them alone
+      (fairseq2's `quantizer_encoder_grad`).
     temperature: of the quantiser: at the first step, at least, and its factor per step.
   """
 
@@ -75,6 +79,7 @@ class W2vBert(MaskedSpeech, kw_only=True):
   alpha: float = 0.1
   gamma: float = 1.0
   telling: float = 1.0
+  target_grad: float = 1.0
   temperature: tuple[float, float, float] = (2.0, 0.1, 0.999995)
 
   def setup(self) -> None:
@@ -117,6 +122,9 @@ class W2vBert(MaskedSpeech, kw_only=True):
     self, batch: Batch, z: Float[Array, "b t d"], *, train: bool
   ) -> Quantized:
     """Codes of frames: drawn at the temperature of the step in training."""
+    if self.target_grad != 1:
+      still = jax.lax.stop_gradient(z)
+      z = still + self.target_grad * (z - still)
     if not train:
       return self.quantizer(z, train=False)
     start, end, decay = self.temperature

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +65,17 @@ def test_naming_teaches_the_quantiser_nothing_and_contrast_does(variables):
   assert largest(telling["head"]) == largest(telling["encoder"]["second"]) == 0
   spread = slopes(variables, of="diversity")
   assert largest(spread["quantizer"]["logits"]) > 0 == largest(spread["encoder"])
+
+
+def test_frames_learn_from_codes_as_much_as_is_said(variables):
+  """What comes to the frames through the quantiser, and nothing else, is scaled."""
+  whole, half, none = (slopes(variables, target_grad=x) for x in (1.0, 0.5, 0.0))
+  parts = {name: [x[name] for x in (whole, half, none)] for name in whole}
+  for a, b, c in zip(*map(jax.tree.leaves, parts.pop("subsample")), strict=True):
+    np.testing.assert_allclose(b, (a + c) / 2, rtol=1e-4, atol=1e-6)
+    assert float(jnp.abs(a - c).max()) > 1e-4
+  for a, b, c in parts.values():
+    chex.assert_trees_all_close(a, b, c, rtol=1e-5, atol=1e-7)
 
 
 def test_codes_are_those_of_what_is_not_hidden(variables):
