@@ -12,6 +12,7 @@ from mdm.api.model import load
 from mdm.api.weights import load_config
 from mdm.evaluation.base import make_evaluators
 from mdm.training import build, config, loop
+from mdm.training.clock import Clock
 from mdm.training.feed import Feed
 from mdm.training.processes import agreed
 
@@ -22,6 +23,8 @@ def train(
   *,
   overrides: Iterable[str] = (),
   feed: Feed | None = None,
+  clock: Clock | None = None,
+  is_profiled: bool = False,
 ) -> loop.Outcome:
   """Trains a config in a folder; the same call again resumes.
 
@@ -30,17 +33,27 @@ def train(
     workdir: the run's folder.
     overrides: "section.key=value" each.
     feed: batches, if not those of `config.data`.
+    clock: runs already, from before the imports, say; None for one that begins now.
+    is_profiled: whether steps 5 to 10 are traced, into `profile` of the folder.
 
   Raises:
     ValueError: a setting is wrong, or the folder belongs to another config.
     PeerError: another of several processes raises this.
   """
+  clock = Clock() if clock is None else clock
   with agreed():
     cfg = _config(path, overrides)
     loop.read_settings(cfg)  # what is wrong in a config is said before data is read
     method = build.build_method(cfg)
     evaluators = make_evaluators(cfg, method)
-  return loop.train(cfg, workdir, feed=feed, evaluators=evaluators)
+  return loop.train(
+    cfg,
+    workdir,
+    feed=feed,
+    evaluators=evaluators,
+    clock=clock,
+    is_profiled=is_profiled,
+  )
 
 
 def evaluate(

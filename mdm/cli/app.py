@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns its exit status."""
   args = make_parser().parse_args(argv)
   _set_environment()
-  if argv is None:  # a process of its own
+  args.is_own_process = argv is None
+  if args.is_own_process:
     keep_memory()
   args.stdout = sys.stdout
   # With `--json -` standard output is the JSON alone; what people read goes beside it.

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from mdm.cli.output import print_numbers, write_result
@@ -25,6 +26,11 @@ def add_commands(add: Any) -> None:
     default=[],
     metavar="KEY=VALUE",
     help="override a setting, as in train.steps=100",
+  )
+  train.add_argument(
+    "--profile",
+    action="store_true",
+    help="trace steps 5 to 10 from here on, into WORKDIR/profile",
   )
   evaluate = add(
     "eval", eval_command, "run a run's evaluations", "mdm eval runs/reader"
@@ -76,32 +82,50 @@ def add_commands(add: Any) -> None:
 
 def train_command(args: argparse.Namespace) -> int:
   """`mdm train`."""
+  from mdm.training.clock import Clock, process_age
+
+  clock = Clock(process_age() if args.is_own_process else 0.0)
   from mdm import api
 
   asked_to_stop = read_stopped_status()
-  outcome = api.train(args.config, args.workdir, overrides=args.set)
+  outcome = api.train(
+    args.config,
+    args.workdir,
+    overrides=args.set,
+    clock=clock,
+    is_profiled=args.profile,
+  )
   step = int(outcome.state.step)
   if outcome.left_out:
     counts = ", ".join(f"{n} {reason}" for reason, n in outcome.left_out.items())
     print(f"left out of the training data: {counts.replace('_', ' ')}")
   if outcome.stopped is not None:
     print(f"stopped and saved at step {step}; the same command resumes.")
+    print(describe_times(outcome.times))
     return 130 if outcome.stopped == signal.SIGINT else asked_to_stop
   print(f"done: {step} steps in {args.workdir}")
   print_numbers(outcome.metrics)
   times = outcome.times
-  print(
-    f"wall {times['time/wall_s']:.1f} s: "
-    + ", ".join(
-      f"{k[5:-2]} {v:.1f}"
-      for k, v in times.items()
-      if k.endswith("_s") and k != "time/wall_s"
-    )
-    + f"; goodput {100 * times['time/goodput']:.0f}%"
-  )
+  print(describe_times(times))
   result = {"step": step, "metrics": outcome.metrics, "times": times}
   write_result(args, result | {"left_out": dict(outcome.left_out)})
   return 0
+
+
+def describe_times(times: Mapping[str, float]) -> str:
+  """Where the time went: of this stretch by bucket, of several as their sum."""
+  buckets = [name for name in times if name.startswith("time/") and name[-2:] == "_s"]
+  told = ", ".join(f"{n[5:-2]} {times[n]:.1f}" for n in buckets if n != "time/wall_s")
+  text = (
+    f"wall {times['time/wall_s']:.1f} s: {told}; "
+    f"goodput {100 * times['time/goodput']:.0f}%"
+  )
+  if times.get("whole/stretches", 1) < 2:
+    return text
+  return (
+    f"{text}\nall {times['whole/stretches']:.0f} stretches: "
+    f"wall {times['whole/wall_s']:.1f} s, goodput {100 * times['whole/goodput']:.0f}%"
+  )
 
 
 def read_stopped_status() -> int:

@@ -1,9 +1,10 @@
 """The training loop: prepare, start or resume, step, finish. It knows no paper.
 
-The order inside a step matters and is this: dispatch step k; while it runs, read the
-metrics of step k-1 and stop if they are not finite; then log, evaluate, save. A state
-is saved only after its own metrics were found finite, and batch k+1 is drawn only after
-the save: the step number is the whole position in the data.
+The order inside a step matters and is this: dispatch step k; while it runs, draw batch
+k+1 and send it to the devices, then read the metrics of step k-1 and stop if they are
+not finite; then log, evaluate, save. A state is saved only after its own metrics were
+found finite. A batch is a function of the step, whose number is the whole position in
+the data: that one was drawn already leaves no trace.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from jax.sharding import Mesh
 
 from mdm.methods.base import Method
 from mdm.training import build, settings, sharding
+from mdm.training.ahead import Ahead
 from mdm.training.alarms import AlarmError, Alarms
 from mdm.training.checkpoint import (
   Checkpoints,
@@ -27,7 +29,7 @@ from mdm.training.checkpoint import (
   open_checkpoints,
   versions,
 )
-from mdm.training.clock import Clock
+from mdm.training.clock import Clock, add_stretches, read_times
 from mdm.training.compiling import plan_step, read_settings
 from mdm.training.feed import DataError, Feed, check_facts, make_feed
 from mdm.training.hardware import describe_hardware
@@ -35,6 +37,7 @@ from mdm.training.origin import Origin, read_origin
 from mdm.training.pictures import Illustrated, Picture
 from mdm.training.plan import Plan
 from mdm.training.processes import agreed, bring_home, gather, is_first, own_mesh
+from mdm.training.profiling import Profile
 from mdm.training.progress import Progress
 from mdm.training.state import State
 from mdm.training.step import Metrics
@@ -44,6 +47,7 @@ from mdm.training.writers import Writer, open_writers
 
 Variables = dict[str, Any]
 Evaluator = Callable[[Variables], Mapping[str, float]]
+GOODPUT = "goodput.json"
 
 
 class NonFiniteError(RuntimeError):
@@ -80,6 +84,7 @@ class Run:
   evaluators: Mapping[str, Evaluator]
   clock: Clock
   origin: Origin | None = None
+  is_profiled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Outcome:
     state: the last state.
     metrics: metrics of the last step and the last evaluations.
     stopped: the signal that asked it to stop, or None if it ran to its end.
-    times: seconds per bucket and goodput.
+    times: seconds per bucket and goodput, of this stretch and of all.
     left_out: training examples that were not used, by reason.
   """
 
@@ -107,6 +112,8 @@ def train(
   *,
   feed: Feed | None = None,
   evaluators: Mapping[str, Evaluator] | None = None,
+  clock: Clock | None = None,
+  is_profiled: bool = False,
 ) -> Outcome:
   """Trains what a config describes; the same call again resumes, bit for bit.
 
@@ -115,6 +122,8 @@ def train(
     workdir: folder of the run: config, metrics, checkpoints.
     feed: batches, if not those of `config.data`.
     evaluators: functions of the variables whose numbers are logged by their name.
+    clock: runs already; None for one that begins now.
+    is_profiled: whether some steps are traced, see `profiling.py`.
 
   Raises:
     ValueError: a setting is wrong, or the folder belongs to another config or to a
@@ -124,8 +133,9 @@ def train(
     CheckpointError: a checkpoint could not be written or read.
     PeerError: another process met an error while they prepared or evaluated.
   """
-  clock = Clock()
+  clock = Clock() if clock is None else clock
   run = prepare_run(cfg, workdir, feed=feed, evaluators=evaluators or {}, clock=clock)
+  run = dataclasses.replace(run, is_profiled=is_profiled)
   try:
     with hold_workdir(run.workdir), jax.set_mesh(run.mesh), StopRequest() as stop:
       state, metrics = take_steps(run, start_state(run), stop)
@@ -188,26 +198,24 @@ def take_steps(
   """Steps until the plan's end or until asked to stop; the state and last numbers."""
   start = int(state.step)
   progress = Progress(run.plan.steps, start, is_silent=not is_first())
-  stops = run.train.on_alarm == "stop"
-  writers = [
-    *open_writers(run.workdir, start),
-    Alarms(run.method, progress.tell, stops=stops),  # last: an alarming row is kept
-  ]
-  batches = run.feed.batches(start)
+  writers = listen(run, start, progress.tell)
+  ahead, profile = look_ahead(run, start), open_profile(run, start, progress.tell)
   pending: Metrics = {}
   last: dict[str, float] = {}
   step = start
   try:
     while step < run.plan.steps and not stop.is_due(step):
-      batch = draw_batch(run, batches)
+      batch = ahead.take()
       with run.clock.within("step" if step > start else "compile"):
-        with jax.transfer_guard("disallow"):
+        with profile.step(step + 1, pending), jax.transfer_guard("disallow"):
           state, metrics = run.step(state, batch)
+        ahead.look(metrics)
         if step == start:
           jax.block_until_ready(metrics)
         if pending:
           progress.update(step, check_finite(run, step, pending)["loss"])
       pending, step = metrics, step + 1
+      profile.after(step, metrics)
       last |= after_step(run, state, step, metrics, writers)
     if step < run.plan.steps:
       save_last(run, state, step, pending)
@@ -218,22 +226,41 @@ def take_steps(
     kept = save_before_error(run, state, step, pending)
     raise DataError(f"{error}{kept}") from error
   finally:
+    profile.close()
     progress.close()
     for writer in writers:
       writer.close()
   return state, last
 
 
+def listen(run: Run, start: int, tell: Callable[[str], None]) -> list[Writer]:
+  """All that takes the numbers of this stretch's steps."""
+  stops = run.train.on_alarm == "stop"
+  alarms = Alarms(run.method, tell, stops=stops)
+  return [*open_writers(run.workdir, start), alarms]  # last: an alarming row is kept
+
+
+def look_ahead(run: Run, start: int) -> Ahead:
+  """Batches from a step on, on the devices."""
+  batches = run.feed.batches(start)
+  return Ahead(lambda: draw_batch(run, batches), run.clock, run.plan.steps - start)
+
+
+def open_profile(run: Run, start: int, tell: Callable[[str], None]) -> Profile:
+  """What traces some of this stretch's steps, or does nothing."""
+  steps = range(start + 1, run.plan.steps + 1)
+  return Profile(run.workdir, steps, tell, clock=run.clock, is_wanted=run.is_profiled)
+
+
 def draw_batch(
   run: Run, batches: Iterator[dict[str, np.ndarray]]
 ) -> dict[str, jax.Array]:
   """The next batch, on the devices; DataError where it cannot be read."""
-  with run.clock.within("data"):
-    try:
-      rows = next(batches)
-    except (ValueError, OSError) as error:
-      raise DataError(str(error)) from error
-    return sharding.put_batch(run.mesh, rows)
+  try:
+    rows = next(batches)
+  except (ValueError, OSError) as error:
+    raise DataError(str(error)) from error
+  return sharding.put_batch(run.mesh, rows)
 
 
 def after_step(
@@ -337,7 +364,8 @@ def finish(
   """The outcome, its times written to `goodput.json`."""
   with run.clock.within("checkpoint"):
     run.checkpoints.close()
-  times = run.clock.report()
+  file = run.workdir / GOODPUT
+  times = add_stretches(read_times(file), run.clock.report())
   if is_first():
-    (run.workdir / "goodput.json").write_text(json.dumps(times, indent=2))
+    file.write_text(json.dumps(times, indent=2))
   return Outcome(state, metrics, stop.signal, times, run.feed.left_out())

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from mdm import api, cli
+from mdm.cli import training
 
 
 @pytest.fixture
@@ -50,3 +51,31 @@ def test_a_stopped_training_says_where_it_goes_on(train, capsys, number, status)
   told = capsys.readouterr().out
   assert "stopped and saved at step 7; the same command resumes." in told
   assert "1 corrupt" in told
+
+
+def test_the_sum_of_several_stretches_is_told_below_the_last():
+  times = {"time/wall_s": 2.0, "time/step_s": 1.0, "time/data_s": 0.25}
+  times |= {"time/goodput": 0.5, "whole/wall_s": 10.0, "whole/step_s": 8.0}
+  times |= {"whole/goodput": 0.8, "whole/stretches": 1.0}
+  once = "wall 2.0 s: step 1.0, data 0.2; goodput 50%"
+  assert training.describe_times(times) == once
+  twice = training.describe_times(times | {"whole/stretches": 2.0})
+  assert twice == f"{once}\nall 2 stretches: wall 10.0 s, goodput 80%"
+
+
+def test_a_profile_is_asked_for_and_the_process_is_timed_from_its_start(monkeypatch):
+  asked = {}
+
+  def note(*args, **options):
+    asked.update(options)
+    raise ValueError("enough.")
+
+  monkeypatch.setattr(api, "train", note)
+  monkeypatch.setattr("mdm.training.clock.process_age", lambda: 40.0)
+  command = ["train", "config.py", "--workdir", "run", "--profile"]
+  assert cli.main(command) == 1 and asked["is_profiled"]
+  assert asked["clock"].report()["time/wall_s"] < 40  # called from another program
+  monkeypatch.setattr("sys.argv", ["mdm", *command[:-1]])
+  monkeypatch.setattr("mdm.cli.app.keep_memory", lambda: None)
+  assert cli.main() == 1 and not asked["is_profiled"]
+  assert asked["clock"].report()["time/start_s"] > 40

@@ -1,6 +1,7 @@
 """The clock: every second lies in exactly one bucket."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -46,3 +47,48 @@ def test_an_error_leaves_the_bucket(now):
 def test_an_unknown_bucket_is_a_mistake_of_ours():
   with pytest.raises(KeyError), Clock().within("coffee"):
     pass
+
+
+def test_what_is_done_beside_a_computation_costs_nothing(now):
+  watch = Clock()
+  with watch.within("step"):
+    for is_running, seconds in ((True, 1), (False, 2)):
+      with watch.beside("data", lambda is_running=is_running: is_running):
+        now[0] += seconds
+  times = watch.report()
+  assert (times["time/step_s"], times["time/data_s"]) == (1, 2)
+  assert times["time/wall_s"] == 3
+
+
+def test_a_clock_may_have_begun_before_it_was_made(now):
+  watch = Clock(age=7.0)
+  now[0] += 1
+  times = watch.report()
+  assert times["time/wall_s"] == times["time/start_s"] == 8
+
+
+def test_the_age_of_this_process_grows_with_the_clock():
+  first = clock.process_age()
+  began = time.perf_counter()
+  time.sleep(0.1)
+  grown = clock.process_age() - first
+  assert 0.05 <= grown <= time.perf_counter() - began + 0.05
+  assert 0 < first < 24 * 3600
+
+
+def test_stretches_add_up_whatever_the_last_one_was(now, tmp_path):
+  stored = clock.add_stretches({}, {"time/wall_s": 4.0, "time/step_s": 1.0})
+  times = {"time/wall_s": 6.0, "time/step_s": 4.0, "time/goodput": 4 / 6}
+  found = clock.add_stretches(stored, times)
+  assert {name: found[name] for name in times} == times
+  assert (found["whole/wall_s"], found["whole/step_s"]) == (10.0, 5.0)
+  assert (found["whole/goodput"], found["whole/stretches"]) == (0.5, 2)
+
+
+def test_times_that_cannot_be_read_are_none(tmp_path):
+  file = tmp_path / "goodput.json"
+  assert clock.read_times(file) == {}
+  file.write_text('{"whole/wall_s": 1')
+  assert clock.read_times(file) == {}
+  file.write_text('{"whole/wall_s": 1}')
+  assert clock.read_times(file) == {"whole/wall_s": 1}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import resource
 import shutil
 import time
@@ -202,6 +203,49 @@ def test_a_loss_that_contradicts_its_batch_size_is_found_before_compiling(tmp_pa
     rig.prepare(tmp_path, cfg.lock())
 
 
+def test_metrics_are_read_and_batches_drawn_while_the_next_step_runs(
+  tmp_path, monkeypatch
+):
+  cfg, events = masked.get_config(), []
+  cfg.train.update(steps=4, log_every=0, eval_every=0, checkpoint_every=0)
+  run = rig.prepare(tmp_path, cfg)
+  read = loop.check_finite
+
+  def batches(start):
+    for number, batch in enumerate(masked.make_feed(16).batches(start), start + 1):
+      events.append(("draw", number))
+      yield batch
+
+  def step(state, batch):
+    events.append(("step", 1 + sum(what == "step" for what, _ in events)))
+    return run.step(state, batch)
+
+  def check(run, step, metrics):
+    events.append(("read", step))
+    return read(run, step, metrics)
+
+  monkeypatch.setattr(loop, "check_finite", check)
+  feed = dataclasses.replace(run.feed, batches=batches)
+  continue_run(dataclasses.replace(run, step=step, feed=feed))
+  assert events == [
+    ("draw", 1), ("step", 1), ("draw", 2),
+    ("step", 2), ("draw", 3), ("read", 1),
+    ("step", 3), ("draw", 4), ("read", 2),
+    ("step", 4), ("read", 3), ("read", 4),
+  ]  # fmt: skip
+
+
+def test_stretches_of_a_training_are_summed(copied):
+  cfg = masked.get_config()
+  for count in (1, 2):
+    cfg.train.steps = 20 + count
+    outcome = train(cfg.copy_and_resolve_references().lock(), copied,
+                    feed=masked.make_feed(16))  # fmt: skip
+  stored = json.loads((copied / "goodput.json").read_text())
+  assert stored == outcome.times and stored["whole/stretches"] == 3
+  assert stored["whole/wall_s"] > stored["time/wall_s"] > 0
+
+
 def test_goodput_is_the_wall_time_to_the_last_bucket(tmp_path):
   feed = masked.make_feed(16)
 
@@ -216,11 +260,14 @@ def test_goodput_is_the_wall_time_to_the_last_bucket(tmp_path):
     evaluators={"toy": lambda _: time.sleep(0.1) or {"one": 1.0}},
   )  # fmt: skip
   wall = time.perf_counter() - began
-  buckets = {k: v for k, v in outcome.times.items() if k.endswith("_s")}
-  assert buckets.pop("time/wall_s") == pytest.approx(wall, rel=0.02)
-  assert sum(buckets.values()) == pytest.approx(wall, rel=0.02)
+  buckets = {
+    k: v for k, v in outcome.times.items() if k[:5] == "time/" and k.endswith("_s")
+  }
+  told = buckets.pop("time/wall_s")
+  assert told == pytest.approx(wall, rel=0.02, abs=0.3)  # a busy machine may pause
+  assert sum(buckets.values()) == pytest.approx(told, rel=1e-3)
   assert min(buckets.values()) >= 0
-  assert buckets["time/data_s"] >= 20 * 0.05
+  assert buckets["time/data_s"] >= 10 * 0.05  # not what passed while a step ran
   assert buckets["time/eval_s"] >= 4 * 0.1
   assert 0 < outcome.times["time/goodput"] < 1
 
