@@ -2,7 +2,7 @@
 
 from mdm.api.attending import bench_attention, compile_attention
 from mdm.api.benching import bench_reader
-from mdm.api.compiling import compile_config
+from mdm.api.compiling import compile_config, lower_config
 from mdm.api.confidences import score_frames
 from mdm.api.data import build_data, check_data, check_image, list_data, show_data
 from mdm.api.exporting import export
@@ -56,6 +56,7 @@ __all__ = [
   "import_weights",
   "list_data",
   "load",
+  "lower_config",
   "plot",
   "plot_masks",
   "predict",

@@ -13,7 +13,7 @@ import ml_collections
 from mdm.api import compile_samplers
 from mdm.evaluation.flops import count_flops
 from mdm.masks.choices import check_choice
-from mdm.training import config
+from mdm.training import config, lowering
 from mdm.training.chips import GIB, find_chip
 from mdm.training.compiling import PlannedConfig, bytes_per_device, plan_config
 from mdm.training.forecast import (
@@ -23,6 +23,7 @@ from mdm.training.forecast import (
   forecast,
   raise_if_over,
 )
+from mdm.training.lowering import Lowered
 from mdm.training.state import leaf_paths
 from mdm.training.topology import describe_tpus
 
@@ -138,6 +139,28 @@ def compile_config(
   return Compiled(told, _table(planned), entries, topology)
 
 
+def lower_config(
+  path: str | Path,
+  platform: str,
+  *,
+  devices: int | None = None,
+  overrides: Iterable[str] = (),
+) -> Lowered:
+  """Lowers a config's training step for a platform that need not be there.
+
+  Args:
+    path: the config.
+    platform: "tpu" or "cuda"; nothing of it need be installed.
+    devices: how many; None for as many as there are here.
+    overrides: settings, section.key=value.
+
+  Raises:
+    ValueError: no such config or platform; a setting or the mesh does not fit.
+  """
+  cfg, found = config.load(path, list(overrides)), find_devices(devices, None)
+  return lowering.lower_config(cfg, make_batch(cfg), platform, devices=found)
+
+
 def make_batch(cfg: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
   """Shapes of a config's training batch.
 
@@ -172,7 +195,8 @@ def _virtual_devices(count: int) -> Sequence[jax.Device]:
   if count < 1:
     raise ValueError(f"--devices {count} must be 1 or more.")
   with contextlib.suppress(RuntimeError):  # of a JAX that runs already
-    jax.config.update("jax_num_cpu_devices", count)
+    if count > getattr(jax.config, "jax_num_cpu_devices"):  # noqa: B009  untyped
+      jax.config.update("jax_num_cpu_devices", count)
   there = jax.devices("cpu")
   if len(there) < count:
     raise ValueError(

@@ -33,6 +33,11 @@ def add_commands(add: Any) -> None:
     "--table", action="store_true", help="show where each parameter lies"
   )
   command.add_argument(
+    "--platform",
+    choices=("tpu", "cuda"),
+    help="lower the step for it and do not compile: needs nothing of it",
+  )
+  command.add_argument(
     "--what",
     choices=("step", "sample"),
     default="step",
@@ -57,6 +62,9 @@ def compile_command(args: argparse.Namespace) -> None:
   if Path(args.config).is_dir() and not (Path(args.config) / "config.json").exists():
     compile_folder_command(args)
     return
+  if args.platform is not None:
+    lower_command(args)
+    return
   found = api.compile_config(
     args.config,
     devices=args.devices,
@@ -68,6 +76,23 @@ def compile_command(args: argparse.Namespace) -> None:
     rows=args.rows,
   )
   print("\n".join(found.describe(table=args.table)))
+  write_result(args, found.to_json())
+
+
+def lower_command(args: argparse.Namespace) -> None:
+  """`mdm compile --platform`."""
+  from mdm import api
+
+  for name in ("topology", "chip", "rows"):
+    if getattr(args, name) is not None:
+      raise ValueError(
+        f"--platform {args.platform} lowers the step and compiles nothing; leave out "
+        f"--{name} {getattr(args, name)}."
+      )
+  found = api.lower_config(
+    args.config, args.platform, devices=args.devices, overrides=args.set
+  )
+  print("\n".join(found.describe()))
   write_result(args, found.to_json())
 
 

@@ -11,14 +11,14 @@ only described (`topology.py`), and arrays of a billion parameters are never mad
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import AbstractDevice, Mesh
 
 from mdm.methods.base import Method
 from mdm.training import build, settings, sharding
@@ -31,12 +31,14 @@ from mdm.training.optimizer import (
   scale_rate,
 )
 from mdm.training.plan import Plan, make_plan
+from mdm.training.sharding import AnyMesh
 from mdm.training.state import State, init_state, init_variables
 from mdm.training.step import StepSettings, TrainStep, make_train_step
 
 T = TypeVar("T")
 Names = dict[str, tuple[str | None, ...]]
 Sections = tuple[settings.Train, settings.Optimizer, settings.Sharding, Mesh]
+AnySections = tuple[settings.Train, settings.Optimizer, settings.Sharding, AnyMesh]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +83,7 @@ class PlannedConfig(NamedTuple):
   """A config's step before it is compiled; for attributes see `CompiledStep`.
 
   Attributes:
-    mesh: the devices.
+    mesh: the devices; an `AbstractMesh` where only their kind is known.
     memory: without "temporary", which only the compiler knows.
   """
 
@@ -132,7 +134,7 @@ def read_settings(
 
 
 def plan_step(
-  method: Method, feed: Feed, sections: Sections, *, seed: int
+  method: Method, feed: Feed, sections: AnySections, *, seed: int
 ) -> PlannedStep:
   """The step of a training.
 
@@ -179,7 +181,7 @@ def plan_state(
   optimizer: optax.GradientTransformation,
   feed: Feed,
   *,
-  mesh: Mesh,
+  mesh: AnyMesh,
   preset: str,
   seed: int,
   ema: float,
@@ -227,6 +229,7 @@ def plan_config(
   *,
   epoch: int = 1,
   devices: Sequence[jax.Device] | None = None,
+  kind: AbstractDevice | None = None,
 ) -> PlannedConfig:
   """What the training step of a config takes, for batches of such shapes.
 
@@ -235,12 +238,15 @@ def plan_config(
     batch: of all devices: shape and dtype by name, `train.batch` rows each.
     epoch: steps of one pass over the data.
     devices: to compile for; None for all there are.
+    kind: of device to lower for instead, on as many that need not be there.
 
   Raises:
     ValueError: a setting is wrong, or the batch has other rows than `train.batch`.
   """
-  sections = read_settings(cfg, devices)
-  train_cfg, _, _, mesh = sections
+  train_cfg, optimizer_cfg, sharding_cfg, mesh = read_settings(cfg, devices)
+  if kind is not None:
+    mesh = cast(Mesh, mesh.abstract_mesh.update(abstract_device=kind))
+  sections = train_cfg, optimizer_cfg, sharding_cfg, mesh
   for name, shape in batch.items():
     if shape.shape[:1] != (train_cfg.batch,):
       raise ValueError(
@@ -281,8 +287,8 @@ def count_temporary(
 ) -> int:
   """Bytes that a device needs beside what a program is given.
 
-  A TPU's compiler tells its peak, in which arrays share a place one after the other; its
-  sum of temporaries counts gaps between them and can be more than there is.
+  A TPU's compiler tells its peak, in which arrays share a place one after the other;
+  its sum of temporaries counts gaps between them and can be more than there is.
 
   Args:
     program: compiled.

@@ -6,14 +6,14 @@ map these names to mesh axes. A dimension that its mesh axes do not divide stays
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import numpy as np
 import optax
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Shaped
 
 from mdm.methods.base import TEACHER
@@ -22,6 +22,7 @@ from mdm.training.settings import Sharding
 from mdm.training.state import State, leaf_paths, restrict
 
 PyTree = Any
+AnyMesh = Mesh | AbstractMesh  # of devices, or of their kind alone
 AXES = (*BATCH_AXES, TOKEN_AXIS, "tensor")  # those that talk most are neighbours
 # Bytes. Four such copies, with its gradient and two moments, are 64 MiB of each device;
 # what is smaller is biases, scales and positions, which are not worth an exchange.
@@ -113,7 +114,7 @@ def _mesh_shape(cfg: Sharding, count: int, slices: int = 1) -> tuple[int, ...]:
   return filled
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: AnyMesh) -> NamedSharding:
   """The sharding of what every device holds whole."""
   return NamedSharding(mesh, PartitionSpec())
 
@@ -123,12 +124,12 @@ def put_everywhere(sharding: NamedSharding, value: np.generic) -> jax.Array:
   return jax.make_array_from_callback((), sharding, lambda _: np.asarray(value))
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
   """The sharding of a batch: cut along its first axis over data and fsdp."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def check_batch_divides(mesh: Mesh, batch: int, accumulate: int) -> None:
+def check_batch_divides(mesh: AnyMesh, batch: int, accumulate: int) -> None:
   """Raises ValueError unless every micro-batch divides evenly over the devices."""
   ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
   if (batch // accumulate) % ways:
@@ -152,7 +153,7 @@ def state_shardings(
   boxed_params: PyTree,
   optimizer: optax.GradientTransformation,
   *,
-  mesh: Mesh,
+  mesh: AnyMesh,
   preset: str,
 ) -> State:
   """A sharding for every leaf; optimiser, average and teacher follow parameters.
@@ -170,7 +171,7 @@ def state_shardings(
     ValueError: a large parameter would lie whole on every device, see `check_cut`.
   """
   logical = nn.get_partition_spec(boxed_params)
-  wanted = nn.logical_to_mesh_sharding(logical, mesh, RULES[preset])
+  wanted = nn.logical_to_mesh_sharding(logical, cast(Mesh, mesh), RULES[preset])
   params = jax.tree.map(_fit, state.params, wanted)
   check_cut(state.params, axis_names(boxed_params), params, preset=preset)
   whole = replicated(mesh)
