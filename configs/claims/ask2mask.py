@@ -24,6 +24,7 @@ TUNED = [  # as in w2v_bert.py
   "optimizer.learning_rate=3e-3",
   "method.span=4",
   "method.temperature=(2.0, 0.5, 0.997)",
+  "method.target_grad=0.0",
 ]
 WRITTEN = ("random", "guided", "random_far", "guided_far", "guided_scaled_far")
 

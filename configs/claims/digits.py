@@ -27,6 +27,7 @@ PRETRAINING = [
   "method.span=4",
   "method.mask_rate=0.13",
   "method.temperature=(2.0, 0.5, 0.997)",
+  "method.target_grad=0.0",
 ]
 EVAL = {
   "held_out": {"name": "transcripts", "split": "test", "batch": 50},
