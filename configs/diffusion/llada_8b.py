@@ -3,6 +3,9 @@ r"""A mask diffusion model of LLaDA's size: 8B parameters, windows of 4,096 toke
   mdm train configs/diffusion/llada_8b.py --workdir runs/llada_8b \
     --set data.path=TEXT_FOLDER --set data.tokenizer=TOKENIZER_JSON
 
+  mdm compile configs/diffusion/llada_8b.py --topology v5p:4x4x4 \
+    --set train.accumulate=4
+
 Hardware: a TPU v5p pod. Sizes and schedule as far as they are published. Not measured.
 """
 

@@ -6,6 +6,10 @@ ViT-L/16: --set model.encoder.width=1024 --set model.encoder.depth=24
   --set model.encoder.heads=16
 ViT-H/14: --set model.encoder.patch=14 --set model.encoder.width=1280
   --set model.encoder.depth=32 --set model.encoder.heads=16
+  mdm compile configs/image/mae_imagenet.py --topology v5e:8x8 \
+    --set model.encoder.patch=14 --set model.encoder.width=1280 \
+    --set model.encoder.depth=32 --set model.encoder.heads=16 \
+    --set sharding.preset=fsdp
 Half as long: --set "train.steps='800 epochs'"
 
 Hardware: 64 GPUs, a TPU v4-64 or more; on fewer, train.accumulate cuts the batch into

@@ -6,6 +6,9 @@ r"""w2v-BERT XL (0.6B) as published: 12 blocks of contrast, 12 of naming.
 XXL (1.0B), with the optimiser that it was published with: \
   --set model.encoder.second.depth=30 --set optimizer.name=adafactor
 
+  mdm compile configs/speech/w2v_bert_xl.py --topology v5p:4x4x4 \
+    --set model.encoder.second.depth=30 --set optimizer.name=adafactor
+
 Hardware: a TPU pod; unlabelled 60,000 h, crops of 32 s, 2048 of them a step. Published
 word error rates after fine-tuning on 960 h, no language model: XL 1.5 / 2.9 (clean and
 other), XXL 1.5 / 2.8. Not measured here. Unpublished, and chosen here: the channels of

@@ -33,6 +33,12 @@ def add_commands(add: Any) -> None:
     "--table", action="store_true", help="show where each parameter lies"
   )
   command.add_argument(
+    "--scaling",
+    metavar="WHERE,...",
+    help="the same for each of 8,64,... devices, or v5p:2x2x2,v5p:4x4x4,...; the batch "
+    "grows from that of the first",
+  )
+  command.add_argument(
     "--platform",
     choices=("tpu", "cuda"),
     help="lower the step for it and do not compile: needs nothing of it",
@@ -59,6 +65,9 @@ def compile_command(args: argparse.Namespace) -> None:
   """`mdm compile`."""
   from mdm import api
 
+  if args.scaling is not None:
+    compile_scaling_command(args)
+    return
   if Path(args.config).is_dir() and not (Path(args.config) / "config.json").exists():
     compile_folder_command(args)
     return
@@ -101,16 +110,42 @@ def compile_folder_command(args: argparse.Namespace) -> None:
   from mdm.api import compile_tables
 
   jobs = compile_tables.find_jobs(Path(args.config), _given(args))
+  rows = _compile_rows(args, jobs)
+  print(compile_tables.draw_table(rows))
+  compile_tables.check_rows(rows)
+
+
+def compile_scaling_command(args: argparse.Namespace) -> None:
+  """`mdm compile --scaling`."""
+  from mdm.api import compile_scaling, compile_tables
+  from mdm.training import config
+
+  for name in ("devices", "topology"):
+    if getattr(args, name) is not None:
+      raise ValueError(
+        f"--scaling {args.scaling} says the devices; leave out --{name} "
+        f"{getattr(args, name)}."
+      )
+  names = args.scaling.split(",")
+  jobs = compile_scaling.find_scaling(config.find(args.config), names, _given(args))
+  rows = _compile_rows(args, jobs)
+  print(compile_scaling.draw_scaling(rows))
+  compile_tables.check_rows(rows)
+
+
+def _compile_rows(args: argparse.Namespace, jobs: Any) -> list[dict[str, Any]]:
+  """The row of each job; how far they are is told aside."""
+  from mdm.api import compile_tables
+
   store = None if args.json in (None, "-") else Path(args.json)
   rows = []
   for number, row in enumerate(compile_tables.compile_jobs(jobs, store), 1):
     told = row.get("error", "done")
     print(f"{number} of {len(jobs)}  {jobs[number - 1]}: {told}", file=sys.stderr)
     rows.append(row)
-  print(compile_tables.draw_table(rows))
   if store is None:
     write_result(args, {str(job): row for job, row in zip(jobs, rows, strict=True)})
-  compile_tables.check_rows(rows)
+  return rows
 
 
 def _given(args: argparse.Namespace) -> list[str]:
