@@ -75,6 +75,7 @@ def test_every_arm_of_a_claim_is_valid(path, monkeypatch):
     ("simmim_vit_b", 86e6, 86.5e6),
     ("simmim_cifar10", 1.1e6, 1.3e6),
     ("doge_320m", 330e6, 340e6),
+    ("doge_1b7_32k", 1.67e9, 1.69e9),
     ("w2v_bert_xl", 584e6, 585e6),
     ("w2v_bert_600m_open", 609e6, 610e6),
   ],

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from toys import masked, rig
 
+from mdm.data import datasets
 from mdm.evaluation.flops import count_flops
 from mdm.training import compiling, config
+from mdm.training.collectives import find_collectives
 from mdm.training.state import leaf_paths
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,50 @@ def test_a_batch_of_other_rows_is_refused():
   cfg.train.batch *= 2
   with pytest.raises(ValueError, match=r"is no batch of train\.batch = .* make both"):
     compiling.compile_step(cfg, batch)
+
+
+def long_text(*settings, mixer=None):
+  """Dynamic mask attention at 32k tokens, or what becomes of it."""
+  cfg = config.load(ROOT / "configs/text/doge_1b7_32k.py", settings)
+  if mixer is not None:
+    cfg = cfg.copy_and_resolve_references().unlock()
+    cfg.model.network.mixer = mixer
+  shapes = datasets.batch_shapes(cfg.data.to_dict(), cfg.train.batch)
+  return cfg, {name: jax.ShapeDtypeStruct(*of) for name, of in shapes.items()}
+
+
+def temporary(shards, mixer=None):
+  """Bytes on each device beside the state, for one text of 4,096 tokens."""
+  small = ("width=64", "depth=1", "vocab_size=256", "mixer.heads=2",
+           "mixer.kv_heads=1", "mixer.window=64", "mixer.recent=16")  # fmt: skip
+  given = [f"model.network.{setting}" for setting in small]
+  given += ["train.batch=1", "data.length=4096", f"sharding.sequence={shards}"]
+  step = compiling.compile_step(
+    *long_text(*given, mixer=mixer), devices=jax.devices()[:shards]
+  )
+  return step.memory["temporary"]
+
+
+@pytest.mark.slow
+def test_a_text_cut_over_eight_devices_takes_less_than_half_of_each():
+  dense = {"name": "mixers.dense.DenseAttention", "heads": 2}
+  assert temporary(8, dense) < temporary(1, dense) / 2  # gathered keys are whole
+
+
+@pytest.mark.slow
+def test_of_a_dynamic_mask_nothing_large_is_whole_on_eight_devices():
+  assert temporary(8) < temporary(1) / 5
+
+
+@pytest.mark.slow
+def test_texts_of_32k_tokens_compile_on_eight_devices_and_their_keys_stay_cut():
+  found = compiling.compile_step(*long_text("train.batch=8"))
+  axes = {"data": 1, "fsdp": 1, "sequence": 8, "tensor": 1}
+  sent = find_collectives(found.program.as_text(), axes)
+  # The best 1,024 of 8 shards, of 8 texts and 8 heads; whole keys are four times that.
+  assert max(one.size for one in sent) <= 8 * 8 * 8_192 * 128 * 4
+  assert found.memory["state"] == pytest.approx(12 * found.parameters / 8, rel=0.01)
+  assert found.memory["state"] + found.memory["temporary"] < 32 * 2**30
 
 
 def speech(depth, optimizer):
