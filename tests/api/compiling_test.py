@@ -75,3 +75,35 @@ def test_what_cannot_be_compiled_is_one_sentence(options, sentence, capsys):
   assert cli.main(["compile", CHARS, *SET, *options]) == 1
   told = capsys.readouterr().err
   assert sentence in told and told.count("\n") == 1
+
+
+def test_floors_are_what_is_counted_by_hand():
+  cut = [*SMALL, "sharding.preset=dp"]  # 8 devices, each with one text of 16 tokens
+  told = compile_config(CHARS, devices=8, chip="v5e", overrides=cut).forecast
+  width, hidden, vocab, n = 32, 128, 27, 16
+  weights = (
+    4 * width * width + 2 * width * hidden + width * vocab
+  )  # qkv, out; mlp; head
+  forward = 2 * n * weights + 2 * (2 * n * n * width)  # scores, and what they weigh
+  assert told.flops == 3 * forward  # two products backward for each forward
+  assert told.seconds["compute"] == pytest.approx(3 * forward / 197e12)
+  parameters = weights + (vocab + 1) * width + 3 * width  # embedding with MASK; norms
+  assert told.parameters == parameters
+  summed = 4 * (parameters + 4)  # float32: gradients and four numbers of the losses
+  sent = 2 * 7 / 8 * summed  # a ring sums in two rounds, each of 7 parts of 8
+  assert sum(n for _, n in told.traffic.values()) == pytest.approx(sent)
+  assert told.seconds["links"] == pytest.approx(sent / 100e9)
+  moved = 2 * (told.memory["state"] + told.memory["temporary"]) + told.memory["batch"]
+  assert told.memory["state"] == pytest.approx(4 * 4 * parameters, rel=1e-3)
+  assert told.seconds["memory"] == pytest.approx(
+    moved / 819e9
+  )  # moments, ema: 4 copies
+
+
+def test_what_is_advised_does_fit():
+  large = [*SMALL, "train.batch=4194304"]
+  with pytest.raises(ValueError, match=r"too many; train\.accumulate=") as error:
+    compile_config(CHARS, devices=8, chip="v5e", overrides=large)
+  advice = str(error.value).partition("too many; ")[2].split()[0]
+  found = compile_config(CHARS, devices=8, chip="v5e", overrides=[*large, advice])
+  assert found.forecast.memory["total"] <= found.forecast.capacity
