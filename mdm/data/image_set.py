@@ -7,10 +7,10 @@ pixel, in the order of the array [y x c].
 import logging
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int, UInt8
 
 from mdm.data import building, crops, images
 from mdm.data.image_folders import list_folder
@@ -21,7 +21,7 @@ from mdm.data.records import Record
 
 __all__ = ["ImageSet", "count_examples", "load", "prepare"]
 
-KEPT_BYTES = 1 << 30  # data sets up to this size are decoded once and kept
+KEPT_BYTES = 1 << 30  # what is decoded of data sets up to this size is kept
 CHUNK = 1024  # images read at once
 
 
@@ -48,9 +48,12 @@ def load(settings: ImageSettings, split: str) -> "ImageSet":
 class ImageSet:
   """Images of one split with their classes, numbered from 0.
 
-  Where `on_corrupt` is "skip", what cannot be decoded is left out if images are kept in
-  memory. If they are read each time, another image stands in for it in training, and in
-  evaluation it has no weight. `num_corrupt` counts those met so far.
+  Small data sets are kept in memory as they are decoded, each image when it is first
+  asked for. Where `on_corrupt` is "skip", or files are a user's own, which nobody has
+  looked through, all of such a set are decoded at the start; what cannot be decoded
+  stops there, or is left out. If images are read each time, another image
+  stands in for it in training, and in evaluation it has no weight. `num_corrupt` counts
+  those met so far.
   """
 
   shapes = None
@@ -64,10 +67,11 @@ class ImageSet:
     self._channels = settings.channels or source.shape[2] or 3
     self._size = settings.image_size or self._own_size(source.shape[:2])
     self._corrupt: set[int] = set()
-    self._images: np.ndarray | None = None
-    self._labels: np.ndarray | None = None
+    self._kept: _Kept | None = None
     if self._keeps():
-      self._keep()
+      self._kept = _Kept.empty(len(self), (*self._size, self._channels))
+      if settings.on_corrupt == "skip" or settings.name == "images":
+        self._leave_out()
 
   def __len__(self) -> int:
     return len(self._numbers)
@@ -75,7 +79,8 @@ class ImageSet:
   @property
   def is_in_memory(self) -> bool:
     """Whether a batch is a copy of pixels that are there already."""
-    return self._images is not None and not self.settings.randaugment
+    kept = self._kept is not None and self._kept.is_there.all()
+    return bool(kept) and not self.settings.randaugment
 
   @property
   def num_corrupt(self) -> int:
@@ -159,9 +164,21 @@ class ImageSet:
     rngs: Sequence[np.random.Generator] | None = None,
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels [b y x c], labels [b], and which [b] could be decoded."""
-    if self._images is not None and self._labels is not None:
-      whole = np.ones(len(indices), bool)
-      return self._images[indices], self._labels[indices], whole
+    kept = self._kept
+    if kept is None:
+      return self._decode_all(indices, rngs)
+    missing = np.unique(indices[~kept.is_there[indices]])
+    if len(missing):
+      kept.images[missing], kept.labels[missing], is_whole = self._decode_all(missing)
+      kept.is_there[missing] = is_whole  # last: other threads read too
+    return kept.images[indices], kept.labels[indices], kept.is_there[indices]
+
+  def _decode_all(
+    self,
+    indices: Int[np.ndarray, "b"],
+    rngs: Sequence[np.random.Generator] | None = None,
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same from the records, whatever is kept."""
     numbers = [int(k) for k in self._numbers[indices]]
     read = self.records.read(numbers)
     pixels = np.zeros((len(numbers), *self._size, self._channels), np.uint8)
@@ -230,14 +247,26 @@ class ImageSet:
       return self.settings.in_memory
     return len(self) * self._size[0] * self._size[1] * self._channels <= KEPT_BYTES
 
-  def _keep(self) -> None:
-    """Decodes all images into one array; leaves out those that are skipped."""
-    kept = np.empty((len(self), *self._size, self._channels), np.uint8)
-    labels, is_whole = np.empty(len(self), np.int32), np.empty(len(self), bool)
+  def _leave_out(self) -> None:
+    """Decodes all images that are kept, to know which of them are corrupt."""
+    kept = self._kept
+    assert kept is not None
     for first in range(0, len(self), CHUNK):
-      rows = np.arange(first, min(first + CHUNK, len(self)))
-      kept[rows], labels[rows], is_whole[rows] = self._read(rows)
-    if not is_whole.all():
-      kept, labels = kept[is_whole], labels[is_whole]
-      self._numbers = self._numbers[is_whole]
-    self._images, self._labels = kept, labels
+      self._read(np.arange(first, min(first + CHUNK, len(self))))
+    if not kept.is_there.all():
+      self._numbers = self._numbers[kept.is_there]
+      self._kept = _Kept(*(part[kept.is_there] for part in kept))
+
+
+class _Kept(NamedTuple):
+  """Pixels and labels that stay once they are decoded, and which are there."""
+
+  images: UInt8[np.ndarray, "b y x c"]
+  labels: Int[np.ndarray, "b"]
+  is_there: Bool[np.ndarray, "b"]
+
+  @classmethod
+  def empty(cls, count: int, shape: tuple[int, int, int]) -> "_Kept":
+    """Room for so many; it takes memory as it fills."""
+    pixels = np.zeros((count, *shape), np.uint8)
+    return cls(pixels, np.zeros(count, np.int32), np.zeros(count, bool))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdm.data import datasets, pipeline
+from mdm.data import datasets, images, pipeline
 from mdm.data.batch import check_batch
 from mdm.data.builders.cifar10 import CLASSES, read_part
+from mdm.data.image_set import ImageSet
 
 PUBLISHED = pathlib.Path(os.environ.get("MDM_DATA_DIR", "")) / "cifar10_train.tar.xz"
 
@@ -190,6 +191,28 @@ def test_a_corrupt_image_stops_and_is_named(photos):
   path = break_image(photos["folder"])
   with pytest.raises(ValueError, match=rf"{path} cannot be dec.*data\.on_corrupt=skip"):
     datasets.load(photos, "train+validation")
+
+
+def test_images_are_decoded_when_first_asked_for_and_once(photos, monkeypatch):
+  monkeypatch.setattr(ImageSet, "_leave_out", lambda self: None)  # as of a built set
+  dataset = datasets.load(photos, "train+validation")
+  decode, decoded = images.decode_image, []
+
+  def count(content, **options):
+    decoded.append(options["name"])
+    return decode(content, **options)
+
+  monkeypatch.setattr(images, "decode_image", count)
+  first = dataset.fetch(np.array([4, 2, 4]))
+  assert len(decoded) == 2 and not dataset.is_in_memory
+  again = dataset.fetch(np.array([2, 7, 4]))
+  assert len(decoded) == 3
+  for name in ("image", "label"):
+    assert (first[name][[1, 0]] == again[name][[0, 2]]).all()
+  whole = dataset.fetch(np.arange(20))
+  assert len(decoded) == len(set(decoded)) == 20 and dataset.is_in_memory
+  fresh = datasets.load(photos | {"in_memory": False}, "train+validation")
+  assert (fresh.fetch(np.arange(20))["image"] == whole["image"]).all()
 
 
 def test_a_corrupt_image_that_is_skipped_is_named_counted_and_left_out(photos, caplog):
