@@ -23,7 +23,6 @@ from mdm.training.forecast import size_of
 Row = dict[str, Any]
 HEADS = ("config", "parameters", "devices", "memory of each", "sends a step",
          "longest floor", "at best")  # fmt: skip
-SHORT = {"tokens_per_s": "tokens/s", "seconds_per_s": "s of sound/s"}
 FLAGS = "--xla_backend_optimization_level=0"  # programs here are looked at, never run
 _COMMAND = re.compile(r"^\s*mdm compile ((?:[^\n\\]|\\\n)+)", re.MULTILINE)
 
@@ -155,7 +154,7 @@ def _amounts(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
   """Memory, what is sent, the longest floor and the rate of a row."""
   memory = size_of(row["memory"]["total"])
   if row["capacity"] is not None:
-    over = row["memory"]["total"] > row["capacity"]
+    over = row["topology"] is None and row["memory"]["total"] > row["capacity"]
     memory += f" of {size_of(row['capacity'])}" + (", **too much**" if over else "")
   sums: dict[str, float] = {}
   for one in row["traffic"]:
@@ -165,8 +164,9 @@ def _amounts(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
   if not floors:
     return memory, sends or "nothing", "", ""
   longest = max(floors, key=lambda name: floors[name])
-  rate = list(row["rates"].items())[-1]
-  said = f"{rate[1]:,.0f} {rate[0].replace('_per_s', '/s')}"
+  rates = row["rates"]
+  name = "tokens_per_s" if "tokens_per_s" in rates else next(iter(rates))
+  said = f"{rates[name]:,.0f} {name.replace('_per_s', '/s')}"
   return memory, sends or "nothing", f"{longest} {1e3 * floors[longest]:.3g} ms", said
 
 
