@@ -191,7 +191,11 @@ class Checkpoints:
   def _read(self, step: int, path: Path, **items: Any) -> Any:
     try:
       with agreed(), _quiet():
-        return self.manager.restore(step, args=ocp.args.Composite(**items))
+        args = ocp.args.Composite(**items)
+        if jax.process_count() == 1:
+          return self.manager.restore(step, args=args)
+        with contextlib.closing(_reader_of_its_own()) as reader:
+          return reader.restore(path, args=args)
     except Exception as error:
       raise CheckpointError(_damaged(path, _first_line(error))) from error
 
@@ -322,6 +326,18 @@ def _fingerprints(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return mixed.sum(dtype=jnp.uint32)
 
   return {path: bits(leaf) for path, leaf in leaves.items()}
+
+
+def _reader_of_its_own() -> ocp.Checkpointer:
+  """Reads this process's shards, and waits for no other, which may meet an error."""
+  number = jax.process_index()
+  options = ocp.options.MultiprocessingOptions(
+    primary_host=number, active_processes={number}, barrier_sync_key_prefix=f"{number}"
+  )
+  handler = ocp.CompositeCheckpointHandler(
+    composite_options=ocp.CompositeOptions(multiprocessing_options=options)
+  )
+  return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 @contextlib.contextmanager

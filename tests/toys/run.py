@@ -26,7 +26,10 @@ def main() -> int:
   parser.add_argument("--slow-eval", type=float, default=0.0)
   parser.add_argument("--weigh", action="store_true", help="evaluate the parameters")
   parser.add_argument("--broken", type=int, help="the batch that cannot be read")
+  parser.add_argument("--warns", action="store_true", help="warnings are no errors")
   args = parser.parse_args()
+  if args.warns:
+    warnings.simplefilter("default")
 
   import jax
   import numpy as np

@@ -192,18 +192,18 @@ def test_a_run_of_one_process_begins_one_of_two(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_damaged_checkpoint_ends_both_or_is_set_aside_by_the_first(
-  pair, tmp_path, number
-):
+def test_a_damaged_checkpoint_ends_both_or_is_set_aside_by_the_first(pair, tmp_path):
   folder = shutil.copytree(pair[0], tmp_path / "run")
-  parts = folder / "checkpoints" / "20" / "state" / f"ocdbt.process_{number}"
-  largest = max(
-    (p for p in parts.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
-  )
+  files = (p for p in (folder / "checkpoints/20/state").rglob("d/*") if p.is_file())
+  largest = max(files, key=lambda path: path.stat().st_size)
   content = bytearray(largest.read_bytes())
   content[len(content) // 2] ^= 255
   largest.write_bytes(content)
-  with Peers(2, folder, "--weigh") as both:
+  with Peers(2, folder, "--weigh", "--set", "train.on_corrupt=raise") as both:
     assert both.finish() == [1, 1]
     assert all("is damaged" in both.said(number) for number in (0, 1))
+  with Peers(2, folder, "--weigh", "--warns") as both:
+    both.records()
+    assert "Moved to" in both.said(0) and both.said(1) == ""
+  assert checkpoints(folder)[-1] == 20 and (folder / "damaged" / "20").exists()
+  assert rig.differing(peers.saved(pair[0]), peers.saved(folder)) == []
