@@ -1,6 +1,7 @@
 """Commands as a user types them: what they print, write and refuse."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -266,3 +267,15 @@ def test_bench_step_gives_a_ratio(tiny, tmp_path):
   assert numbers["loop/over_bare"] > 0 and numbers["bare/step_s"] > 0
   assert 0 < numbers["compile/step_s"] < numbers["start/first_step_s"]
   assert 0 < numbers["step/peak_share"] < 1 and len(report["pairs"]) == 2
+
+
+def test_compiled_programs_are_kept_for_this_user_alone(monkeypatch, tmp_path):
+  monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+  assert run("--version") == 0
+  cache = tmp_path / ".cache/mdm/xla"
+  assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(cache)
+  assert cache.stat().st_mode & 0o777 == 0o700
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+  assert run("--version") == 0
+  assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"

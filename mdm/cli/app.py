@@ -143,6 +143,14 @@ def _version(args: argparse.Namespace) -> int:
 
 
 def _set_environment() -> None:
-  """Compiled programs are kept between commands, per user."""
+  """Compiled programs are kept between commands, in a folder of this user alone.
+
+  What lies there is run as it is: whoever may write to it runs code as its reader.
+  """
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
   cache = Path.home() / ".cache" / "mdm" / "xla"
-  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+  with contextlib.suppress(OSError):  # a home that cannot be written: nothing is kept
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, exist_ok=True)
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
