@@ -3,7 +3,8 @@ r"""Dynamic mask attention with 1.7B parameters, on texts of 32,768 tokens.
   mdm train configs/text/doge_1b7_32k.py --workdir runs/doge_1b7_32k \
     --set data.path=TEXT_FOLDER --set data.tokenizer=TOKENIZER_JSON
 
-  mdm compile configs/text/doge_1b7_32k.py --topology v5p:4x4x4
+  mdm compile configs/text/doge_1b7_32k.py --topology v5p:2x2x2 \
+    --set train.batch=8
 
 Hardware: 64 TPU v5p. Each text lies on 8 chips, 4,096 tokens on each; of the keys that
 come before, a chip is sent the best 1,024 of every other, and the last 127. Sizes are

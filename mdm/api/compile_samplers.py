@@ -29,6 +29,7 @@ from mdm.training.compiling import (
   PlannedConfig,
   bytes_per_device,
   count_temporary,
+  platform_of,
 )
 from mdm.training.keys import stream_keys
 from mdm.training.sharding import batch_sharding
@@ -75,7 +76,7 @@ def plan_sampler(
   Raises:
     ValueError: the method has nothing to be asked for, or rows do not divide.
   """
-  method = build.build_method(cfg)
+  method = build.build_method(cfg, platform_of(planned.mesh))
   verb = find_verb(method)
   along, size = batch_sharding(planned.mesh), planned.mesh.size
   ways = size // along.shard_shape((size,))[0]

@@ -32,8 +32,11 @@ def build_section(section: type[T], given: Mapping[str, Any], name: str) -> T:
   return section(**_fitted(section, given))
 
 
-def build_method(cfg: ml_collections.ConfigDict) -> Method:
+def build_method(cfg: ml_collections.ConfigDict, platform: str | None = None) -> Method:
   """The method that `config.method` names, with the networks of `config.model`.
+
+  Args:
+    platform: that it is for, "tpu"; None for this machine's.
 
   Raises:
     ValueError: an unknown method, network or setting; a setting of a wrong type.
@@ -44,7 +47,7 @@ def build_method(cfg: ml_collections.ConfigDict) -> Method:
   slots = [f.name for f in fields_of(cls) if _is_module(f.type)]
   if "name" in networks and len(slots) == 1:
     networks = {slots[0]: networks}
-  dtype = compute_dtype(cfg.dtype)
+  dtype = compute_dtype(cfg.dtype, platform)
   for name, spec in networks.items():
     if name not in slots:
       known = slots or ["(none)"]
@@ -77,10 +80,15 @@ def build_network(spec: Any, where: str, dtype: jnp.dtype) -> Any:
   return cls(**_fitted(cls, settings))
 
 
-def compute_dtype(name: str) -> jnp.dtype:
-  """The dtype that networks compute in: "auto" is bfloat16 on TPU and GPU."""
+def compute_dtype(name: str, platform: str | None = None) -> jnp.dtype:
+  """The dtype that networks compute in: "auto" is bfloat16 on TPU and GPU.
+
+  Args:
+    platform: that programs are for; None for this machine's.
+  """
   if name == "auto":
-    name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    is_cpu = (platform or jax.default_backend()) == "cpu"
+    name = "float32" if is_cpu else "bfloat16"
   if name not in ("float32", "bfloat16"):
     raise ValueError(f"dtype = {name!r} is not auto, float32 or bfloat16.")
   return jnp.dtype(name)

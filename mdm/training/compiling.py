@@ -259,7 +259,8 @@ def plan_config(
     for name, x in batch.items()
   }
   feed = Feed(lambda start: _hollow(batch), epoch)
-  planned = plan_step(build.build_method(cfg), feed, sections, seed=cfg.seed)
+  method = build.build_method(cfg, platform_of(mesh))
+  planned = plan_step(method, feed, sections, seed=cfg.seed)
   state = planned.abstract_state
   memory = {
     "parameters": bytes_per_device(state.params),
@@ -301,6 +302,12 @@ def count_temporary(
   if peak and mesh.devices.flat[0].platform == "tpu":
     return max(peak - held["state"] - held["batch"], 0)
   return temporary
+
+
+def platform_of(mesh: AnyMesh) -> str | None:
+  """The kind of device of a mesh: "cpu", "tpu"; None where that is not known."""
+  device = mesh.abstract_mesh.abstract_device
+  return None if device is None else device.platform
 
 
 def bytes_per_device(tree: Any) -> int:

@@ -93,6 +93,8 @@ def test_values_match_annotations(value, kind, fits):
 
 def test_the_compute_dtype_goes_to_networks_and_auto_means_float32_on_a_cpu():
   assert build.compute_dtype("auto") == jnp.float32
+  assert build.compute_dtype("auto", "tpu") == jnp.bfloat16
+  assert build.compute_dtype("auto", "cpu") == jnp.float32
   assert build.compute_dtype("bfloat16") == jnp.bfloat16
   with pytest.raises(
     ValueError, match="dtype = 'half' is not auto, float32 or bfloat16"
