@@ -4,6 +4,7 @@ import pytest
 
 from mdm import cli
 from mdm.api.compiling import compile_config
+from mdm.training import topology
 
 CHARS = "configs/diffusion/md4_chars.py"
 SMALL = ["model.network.depth=1", "model.network.width=32", "train.batch=8",
@@ -62,6 +63,7 @@ def test_the_table_shows_where_parameters_lie(found, capsys, tmp_path):
     (["--devices", "999"], "999 is more than the 8 CPU devices"),
     (["--devices", "0"], "--devices 0 must be 1 or more"),
     (["--devices", "8", "--topology", "v5e:2x4"], "has its own devices; leave out"),
+    (["--devices", "8", "--set", "sharding.fsdp=3"], "does not multiply to 8 devices"),
     (["--chip", "h10"], "'h10' is not a chip; did you mean h100"),
     (["--topology", "v9:2x2"], "'v9' is not a chip"),
     (["--devices", "8", "--set", "train.batch=12"], "does not divide over 8 devices"),
@@ -75,6 +77,13 @@ def test_what_cannot_be_compiled_is_one_sentence(options, sentence, capsys):
   assert cli.main(["compile", CHARS, *SET, *options]) == 1
   told = capsys.readouterr().err
   assert sentence in told and told.count("\n") == 1
+
+
+def test_a_topology_without_its_compiler_says_how_to_get_it(monkeypatch, capsys):
+  monkeypatch.setattr(topology, "has_libtpu", lambda: False)
+  assert cli.main(["compile", CHARS, *SET, "--topology", "v5e:2x2"]) == 1
+  told = capsys.readouterr().err
+  assert "not installed; pip install" in told and told.count("\n") == 1
 
 
 def test_floors_are_what_is_counted_by_hand():
