@@ -49,9 +49,11 @@ def make_mesh(cfg: Sharding, devices: list[jax.Device] | None = None) -> Mesh:
 
   Raises:
     ValueError: the axes do not multiply to the number of devices, or those of the batch
-      not to a multiple of their slices.
+      not to a multiple of their slices, or processes would share rows.
   """
   placed = place_devices(cfg, jax.devices() if devices is None else devices)
+  if jax.process_count() > 1:
+    check_rows(placed)
   return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
@@ -79,6 +81,22 @@ def place_devices(
   return mesh_utils.create_hybrid_device_mesh(
     inner, outer, devices, allow_split_physical_axes=splits
   )
+
+
+def check_rows(placed: Shaped[np.ndarray, "data fsdp sequence tensor"]) -> None:
+  """Raises ValueError if devices of several processes would share rows of the batch.
+
+  Each process reads rows of its own, so that they would not hold the same.
+  """
+  owner = np.vectorize(lambda device: device.process_index, otypes=[int])(placed)
+  rows = owner.reshape(placed.shape[0] * placed.shape[1], -1)
+  if (rows != rows[:, :1]).any():
+    most = int((owner == owner.flat[0]).sum())
+    raise ValueError(
+      f"sharding sequence={placed.shape[2]} x tensor={placed.shape[3]} reaches over "
+      f"several processes, of which each reads rows of its own; make it a divisor of "
+      f"the {most} devices of a process."
+    )
 
 
 def _slices_along(shape: tuple[int, ...], slices: int) -> tuple[int, ...]:

@@ -270,6 +270,15 @@ def test_four_slices_may_lie_along_both_axes_of_the_batch_but_along_no_other():
     sharding.place_devices(short, make_slices(4, 2))
 
 
+def test_processes_may_share_parameters_but_no_rows_of_the_batch():
+  devices = make_slices(2, 4)  # a process each
+  for cfg in (Sharding("fsdp"), Sharding("sequence", sequence=4), Sharding("dp")):
+    sharding.check_rows(sharding.place_devices(cfg, devices))
+  crossed = np.array(devices, object).reshape(1, 1, 8, 1)
+  with pytest.raises(ValueError, match="a divisor of the 4 devices of a process"):
+    sharding.check_rows(crossed)
+
+
 def abstract(shape, names):
   """A parameter's shape with names for its axes, alone in its tree."""
   value = jax.ShapeDtypeStruct(shape, np.float32)
