@@ -9,7 +9,7 @@ al., 2016*, with a rate that grows linearly with depth.
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from mdm.kernels.dispatch import target_platform
 from mdm.nn.gelu import gelu
-from mdm.nn.placing import keep_tokens
+from mdm.nn.placing import by_rows, keep_tokens
 
 Initializer = Callable[..., jax.Array]
 
@@ -253,12 +253,25 @@ def conv(
     strides=tuple(strides),
     padding=((side // 2, side // 2),) * 2,
     feature_group_count=groups,
+    conv_general_dilated=_convolve_rows if groups > 1 else None,
     use_bias=use_bias,
     dtype=dtype,
     kernel_init=named(kernel, None, None, None, "embed"),
     bias_init=named(nn.initializers.zeros, "embed"),
     name=name,
   )
+
+
+def _convolve_rows(
+  x: jax.Array, kernel: jax.Array, *args: Any, **how: Any
+) -> jax.Array:
+  """A convolution of each device's rows."""
+
+  def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """That of some rows."""
+    return jax.lax.conv_general_dilated(x, kernel, *args, **how)
+
+  return by_rows(convolve, x, kernel)
 
 
 def drop_path(

@@ -16,6 +16,7 @@ Inference*, Yang et al., 2024, for gathered keys and values.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 from jax.sharding import AxisType, PartitionSpec
@@ -50,6 +51,33 @@ def gather_tokens(x: Shaped[Array, "*dims"]) -> Shaped[Array, "*dims"]:
   return _say(x, None if is_cut else PartitionSpec.UNCONSTRAINED)
 
 
+def by_rows(
+  function: Callable[..., jax.Array], x: Shaped[Array, "*dims"], *whole: jax.Array
+) -> jax.Array:
+  """`function(x, *whole)` of each device's rows of the batch by themselves.
+
+  For what treats rows alike and what the compiler does not cut by itself: it was seen
+  to gather the whole batch before a convolution in groups. Where no mesh of several
+  devices is set, or it does not divide the rows, the function is just called.
+
+  Args:
+    function: of rows and of what is the same for all; its first axis is that of `x`.
+    x: rows.
+    *whole: what every device needs whole, such as a kernel.
+  """
+  axes = _batch_axes()
+  ways = math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in axes)
+  if ways == 1 or x.shape[0] % ways:
+    return function(x, *whole)
+  rows = PartitionSpec(tuple(axes))
+  return jax.shard_map(
+    function,
+    in_specs=(rows, *[PartitionSpec()] * len(whole)),
+    out_specs=rows,
+    axis_names=set(axes),
+  )(x, *whole)
+
+
 def token_shards(length: int) -> int:
   """Into how many shards the mesh that is set cuts so many tokens; 1 where it cannot.
 
@@ -65,16 +93,21 @@ def token_shards(length: int) -> int:
 
 def _say(x: Shaped[Array, "*dims"], second: object) -> Shaped[Array, "*dims"]:
   """The array with what is said of its first axis, if it divides, and its second."""
-  mesh = jax.sharding.get_abstract_mesh()
-  axes = [
-    name
-    for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
-    if name in BATCH_AXES and kind == AxisType.Auto
-  ]
-  ways = math.prod(mesh.shape[name] for name in axes)
+  axes = _batch_axes()
+  ways = math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in axes)
   free = PartitionSpec.UNCONSTRAINED
   first = free if ways == 1 or x.ndim < 3 or x.shape[0] % ways else tuple(axes)
   if x.ndim < 3 or (first is free and second is free):
     return x
   spec = PartitionSpec(first, second, *[free] * (x.ndim - 2))
   return jax.lax.with_sharding_constraint(x, spec)
+
+
+def _batch_axes() -> list[str]:
+  """Axes of the mesh that is set that cut a batch and that the compiler manages."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return [
+    name
+    for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+    if name in BATCH_AXES and kind == AxisType.Auto
+  ]

@@ -1,10 +1,11 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from mdm.nn.layers import Linear
+from mdm.nn.layers import Linear, conv
 from mdm.nn.placing import gather_tokens, keep_batch, keep_tokens, token_shards
 
 X = np.arange(8 * 3 * 4, dtype=np.float32).reshape(8, 3, 4)
@@ -123,3 +124,27 @@ def test_a_linear_map_gathers_its_kernel_and_not_the_batch(mesh):
   gathered = [line for line in text.splitlines() if " all-gather(" in line]
   assert gathered and all(f"f32[{width},{width}]" in line for line in gathered)
   assert "all-to-all" not in text
+
+
+def test_a_convolution_in_groups_gathers_no_rows(mesh):
+  """Neither forward nor back, and computes what one device does."""
+  net = conv(8, groups=4)
+  x = np.random.default_rng(0).normal(size=(8, 5, 6, 8)).astype(np.float32)
+  variables = net.init(jax.random.key(0), x)
+
+  def cost(variables, x):
+    return jnp.sum(net.apply(variables, x) ** 2)
+
+  slopes = jax.jit(jax.grad(cost, (0, 1)))
+  wanted = slopes(variables, x)
+  with jax.set_mesh(mesh):
+    rows = jax.device_put(x, NamedSharding(mesh, PartitionSpec(("data", "fsdp"))))
+    whole = jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
+    compiled = slopes.lower(whole, rows).compile()
+    found = compiled(whole, rows)
+  assert "all-gather" not in compiled.as_text()
+  assert lies_along_batch(found[1], mesh)
+  chex.assert_trees_all_close(found, wanted, rtol=1e-5, atol=1e-5)
+  with jax.set_mesh(mesh):  # rows that do not divide are computed too
+    np.testing.assert_allclose(net.apply(variables, x[:3]), net.apply(variables, x)[:3],
+                               rtol=1e-5, atol=1e-5)  # fmt: skip
