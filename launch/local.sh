@@ -39,10 +39,7 @@ mdm="${MDM_VENV:-$root/.venv}/bin/mdm"
 [ -x "$mdm" ] || mdm=mdm
 
 children=() status=0
-end() {
-  kill -TERM "${children[@]}" 2>/dev/null || true
-}
-trap end TERM INT
+trap 'kill -TERM "${children[@]}" 2>/dev/null || true' TERM INT
 for ((id = 0; id < processes; id++)); do
   start=(env JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES="$devices"
     MDM_COORDINATOR="localhost:$port" MDM_NUM_PROCESSES="$processes" MDM_PROCESS_ID="$id"

@@ -285,7 +285,7 @@ def test_the_record_tells_where_a_checkpoint_comes_from(copied):
   meta = run.checkpoints.record()
   run.checkpoints.close()
   assert meta["step"] == 20
-  assert meta["mesh"] == {"data": 8, "fsdp": 1, "tensor": 1}
+  assert meta["mesh"] == {"data": 8, "fsdp": 1, "sequence": 1, "tensor": 1}
   assert meta["config"]["train"]["batch"] == 16
   assert meta["versions"]["jax"] == jax.__version__
   assert set(meta["leaves"]) == set(leaf_paths(run.abstract_state))
