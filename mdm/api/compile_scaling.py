@@ -82,7 +82,7 @@ def _cells(row: Row) -> tuple[str, ...]:
   )
   memory = size_of(row["memory"]["total"])
   start = (f"{row['devices']} ({where})", batch, memory, sends or "nothing")
-  if not row["seconds"]:
+  if "compute" not in row["seconds"]:
     return (*start, "", "", "", "")
   products, links = row["seconds"]["compute"], row["seconds"]["links"]
   name, rate = list(row["rates"].items())[-1]

@@ -6,7 +6,7 @@ compiler's own count, and what is recomputed counts again.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,10 +21,11 @@ def count_flops(
 
   Args:
     args: arrays, or their shapes as `jax.ShapeDtypeStruct`.
-    turns: of loops that end by what they find; None for an error where there are any.
+    turns: of loops that end by what they find, and of kernels' grids that do; None for
+      an error where there are any.
 
   Raises:
-    ValueError: a loop whose turns are not known beforehand does products.
+    ValueError: a loop or a grid whose turns are not known beforehand does products.
   """
   return _count(jax.make_jaxpr(function)(*args).jaxpr, turns)
 
@@ -55,10 +56,25 @@ def _count(jaxpr: Any, turns: int | None) -> float:
     elif name == "cond":
       total += max(inner)
     elif name == "pallas_call":
-      total += math.prod(params["grid_mapping"].grid) * sum(inner)
+      total += _count_programs(params["grid_mapping"].grid, turns) * sum(inner)
     else:
       total += sum(inner)
   return total
+
+
+def _count_programs(grid: Sequence[Any], turns: int | None) -> int:
+  """How often a kernel runs; sides of its grid that the data decide are `turns`.
+
+  Raises:
+    ValueError: there are such sides, and `turns` is None.
+  """
+  sides = [side if isinstance(side, int) else turns for side in grid]
+  known = [side for side in sides if side is not None]
+  if len(known) < len(sides):
+    raise ValueError(
+      "FLOPs of a kernel whose grid the data decide cannot be counted before it runs."
+    )
+  return math.prod(known)
 
 
 def _parts(params: dict[str, Any]) -> Iterator[Any]:

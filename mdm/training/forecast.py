@@ -29,7 +29,7 @@ class Forecast:
     parameters: of the model, over all devices.
     memory: bytes by kind, see `CompiledStep`, and "total".
     capacity: bytes that a device has; None if unknown.
-    flops: of products.
+    flops: of products; NaN where the data decide them, and no floor of them then.
     traffic: by kind and mesh axes, how many exchanges and bytes sent.
     seconds: "compute", "memory" and "links" at best, and "step", the longest; empty
       where the chip is unknown.
@@ -139,7 +139,7 @@ def describe(found: Forecast) -> list[str]:
   lines = [
     f"{found.parameters:,} parameters on {found.devices} devices; of each device:",
     f"  memory   {size_of(found.memory['total'])}{limit} ({memory})",
-    f"  products {found.flops / 1e9:,.2f} GFLOP",
+    f"  products {_products(found.flops)}",
   ]
   for (kind, axes), (times, sent) in found.traffic.items():
     lines.append(
@@ -159,6 +159,13 @@ def describe(found: Forecast) -> list[str]:
   return lines
 
 
+def _products(flops: float) -> str:
+  """FLOPs for people."""
+  if math.isnan(flops):
+    return "not known beforehand: the data decide"
+  return f"{flops / 1e9:,.2f} GFLOP"
+
+
 def _floors(
   found: list[Collective], memory: Mapping[str, int], flops: float, chip: Chip
 ) -> dict[str, float]:
@@ -171,11 +178,9 @@ def _floors(
     for axes, sent in along.items()
   )
   moved = 2 * (memory["state"] + memory["temporary"]) + memory["batch"]
-  floors = {
-    "compute": flops / chip.flops,
-    "memory": moved / chip.bandwidth,
-    "links": links,
-  }
+  floors = {"memory": moved / chip.bandwidth, "links": links}
+  if not math.isnan(flops):
+    floors = {"compute": flops / chip.flops, **floors}
   return floors | {"step": max(floors.values())}
 
 

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 
 from mdm.evaluation.flops import count_flops
 
@@ -88,7 +89,6 @@ def test_batched_products_and_convolutions():
 
 
 def test_a_kernel_counts_in_each_cell_of_its_grid():
-  from jax.experimental import pallas as pl
 
   def kernel(x, w, out):
     out[...] = x[...] @ w[...]
@@ -107,3 +107,19 @@ def test_a_kernel_counts_in_each_cell_of_its_grid():
     )(x, w)
 
   assert count_flops(multiply, X, W) == ONCE
+
+
+def test_grids_that_the_data_decide_are_refused_or_counted_as_told():
+  from jax.experimental import pallas as pl
+
+  def kernel(x, y):
+    y[...] = x[...] @ x[...]
+
+  def run(count, x):
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return pl.pallas_call(kernel, grid=(3, count), out_shape=shape)(x)
+
+  args = jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((8, 8), jnp.float32)
+  with pytest.raises(ValueError, match="whose grid the data decide"):
+    count_flops(run, *args)
+  assert count_flops(run, *args, turns=5) == 3 * 5 * 2 * 8**3

@@ -115,3 +115,10 @@ def test_chips_are_known_by_name():
   assert all(chip.link > chip.network for chip in CHIPS.values())
   with pytest.raises(ValueError, match=r"'v5' is not a chip; did you mean .*v5e"):
     find_chip("v5")
+
+
+def test_products_that_the_data_decide_give_no_floor():
+  found = told(flops=math.nan)
+  assert set(found.seconds) == {"memory", "links", "step"}
+  assert found.seconds["step"] == found.seconds["memory"]
+  assert "products not known" in "\n".join(describe(found))
