@@ -1,75 +1,35 @@
 """A trained model: its method, what it learned, what passes through it."""
 
 import dataclasses
-import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import jax
 import ml_collections
-import numpy as np
-from PIL import Image
 
 from mdm.api import weights
+from mdm.api.encoding import EncodingModel
 from mdm.api.hearing import SpeechModel
 from mdm.api.images import ImageModel
+from mdm.api.pictures import PictureModel
 from mdm.api.text import TextModel
-from mdm.decoding.reader import Decoded
+from mdm.api.words import WordModel
 from mdm.evaluation.verbs import check_verb, has_verb
-from mdm.evaluation.words import make_reader
 from mdm.methods.base import Method
 from mdm.methods.speech.base import SpeechMethod
 from mdm.training import build
 from mdm.training.checkpoint import open_checkpoints
 from mdm.training.config import unknown_key
 
-LEAST_CONTRAST = 8  # of 255 levels
-ImageLike = str | Path | np.ndarray | Image.Image
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-  """A word read from an image.
-
-  Attributes:
-    text: what was read.
-    confidence: product of the characters' confidences and the end's, in [0, 1].
-    characters: (character, confidence) pairs.
-    steps: canvas and confidences before and after each pass and as read, for plots.
-    source: where the image is from.
-    truth: the word, where it is known.
-  """
-
-  text: str
-  confidence: float
-  characters: list[tuple[str, float]]
-  steps: list[tuple[list[str], list[float]]] = dataclasses.field(repr=False)
-  source: str = ""
-  truth: str | None = None
-
-  def emptied(self) -> "Reading":
-    """The same with no text, for a picture that holds none."""
-    return dataclasses.replace(self, text="", confidence=1.0, characters=[])
-
-  def to_json(self) -> dict[str, Any]:
-    """The reading as plain types."""
-    return {
-      "image": self.source,
-      "text": self.text,
-      "truth": self.truth,
-      "confidence": self.confidence,
-      "characters": [{"character": c, "confidence": p} for c, p in self.characters],
-    }
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model(TextModel, ImageModel, SpeechModel):
+class Model(WordModel, PictureModel, TextModel, ImageModel, SpeechModel, EncodingModel):
   """A trained method with its variables and its processor.
 
-  It reads images, draws them (api/images.py), writes and scores texts (api/text.py), or
-  writes down speech (api/hearing.py), as far as its method can.
+  It reads words (api/words.py), names images or fills them in (api/pictures.py), draws
+  them (api/images.py), writes and scores texts (api/text.py), gives vectors
+  (api/encoding.py), or writes down speech (api/hearing.py), as far as its method can.
 
   Attributes:
     cfg: the run's config.
@@ -85,26 +45,20 @@ class Model(TextModel, ImageModel, SpeechModel):
   step: int
   folder: Path | None = None
 
-  @functools.cached_property
-  def charset(self) -> Any:
-    """The characters that the model knows."""
-    from mdm.data.charset import Charset
-
-    return Charset(self.cfg.data.charset)
-
   def predict(self, given: Any, **settings: Any) -> list[Any]:
-    """Reads word images, or writes down recordings, as the method can.
+    """Reads words, says what images show, or writes down speech, as the method can.
 
     Args:
-      given: one or many; see `read_words` or `transcribe`.
-      **settings: of that verb: decoder, num_steps and final_reflect of images; decoder,
-        beam, ngrams, resampler, channels, longest and others of recordings; batch.
+      given: one or many; see `read_words`, `name_images` or `transcribe`.
+      **settings: of that verb: decoder, num_steps and final_reflect of words; top of
+        images; decoder, beam, ngrams, resampler, channels, longest and others of
+        recordings; batch.
 
     Returns:
-      A `Reading` of each image, or a `Transcription` of each recording.
+      A `Reading` or `Naming` of each image, or a `Transcription` of each recording.
 
     Raises:
-      ValueError: a setting of the other kind; else as those.
+      ValueError: a setting of another kind; else as those.
     """
     ask, what = self.reader()
     known = inspect.signature(ask).parameters
@@ -117,164 +71,37 @@ class Model(TextModel, ImageModel, SpeechModel):
     """What `predict` asks, and the name of such models.
 
     Raises:
-      ValueError: the method neither reads images nor writes down speech.
+      ValueError: the method neither reads or names images nor writes down speech.
     """
     if isinstance(self.method, SpeechMethod):
       check_verb(self.method, "transcribe")
       return self.transcribe, "recognisers of speech"
+    if self.names:
+      return self.name_images, "classifiers of images"
     check_verb(self.method, "predict")
     return self.read_words, "readers"
+
+  def save_pretrained(self, folder: str | Path, **settings: Any) -> dict[str, Any]:
+    """Writes the model for `load`: weights, config, what prepares inputs, and a card.
+
+    Args:
+      folder: where to write; made if need be.
+      **settings: dtype, metrics, notes and force of `saving.save_pretrained`, which
+        also says what is returned and raised.
+    """
+    from mdm.api.saving import save_pretrained
+
+    return save_pretrained(self, folder, **settings)
+
+  @property
+  def names(self) -> bool:
+    """Whether the model says what images show."""
+    return has_verb(self.method, "classify")
 
   @property
   def hears(self) -> bool:
     """Whether the model writes down speech."""
     return has_verb(self.method, "transcribe")
-
-  def read_words(
-    self,
-    images: ImageLike | Sequence[ImageLike],
-    *,
-    decoder: str = "lc",
-    num_steps: int = 3,
-    final_reflect: bool = False,
-    batch: int = 64,
-  ) -> list[Reading]:
-    """Reads word images.
-
-    Args:
-      images: paths, arrays [y x] or [y x c] of uint8, or Pillow images; one or many.
-      decoder: how the canvas is revealed: "pd", "ar", "lc", "blc", "random" or "cloze".
-      num_steps: passes of the step-wise decoders.
-      final_reflect: whether all characters are read once more at the end.
-      batch: images read at once.
-
-    Raises:
-      ValueError: an image cannot be read, the decoder is unknown, or the model does not
-        read images.
-    """
-    check_verb(self.method, "predict")
-    many = list(images) if isinstance(images, list | tuple) else [images]
-    pixels = [self.pixels(cast(ImageLike, image)) for image in many]
-    read = self._reader(decoder, num_steps, final_reflect)
-    readings: dict[int, Reading] = {}
-    for numbers, rows in make_batches(pixels, batch):
-      decoded = jax.device_get(read(self.variables, {"image": rows}))
-      for row, number in enumerate(numbers):
-        found = self._reading(decoded, row)
-        readings[number] = found if has_ink(pixels[number]) else found.emptied()
-    return [readings[number] for number in range(len(pixels))]
-
-  def read(
-    self, images: Sequence[ImageLike], *, batch: int = 64, **settings: Any
-  ) -> list[str]:
-    """The texts alone, as `read_words` reads them, without what led to them; quicker.
-
-    Args:
-      images: as for `read_words`.
-      batch: images read at once.
-      settings: decoder, num_steps and final_reflect of `read_words`.
-    """
-    read = self._tokens_reader(**settings)
-    pixels = [self.pixels(image) for image in images]
-    found = [
-      (numbers, read(self.variables, {"image": rows}))  # one batch computes while the
-      for numbers, rows in make_batches(pixels, batch)  # next is stacked
-    ]
-    texts: dict[int, str] = {}
-    for numbers, tokens in found:
-      decoded = np.asarray(tokens)
-      texts |= {n: self.charset.decode(decoded[row]) for row, n in enumerate(numbers)}
-    return [texts[n] if has_ink(pixels[n]) else "" for n in range(len(pixels))]
-
-  def test_images(self, count: int) -> list[tuple[np.ndarray, str]]:
-    """The first images of the run's test split, and their words."""
-    from mdm.data import datasets
-
-    dataset = datasets.load(self.cfg.data.to_dict(), "test")
-    records = [dataset.record(i) for i in range(min(count, len(dataset)))]
-    return [(record["image"], record["text"]) for record in records]
-
-  def pixels(self, image: ImageLike) -> np.ndarray:
-    """An image as the model sees it: uint8 [y x c], stretched to the config's size.
-
-    Where the config has sizes by aspect ratio, the image's own ratio chooses.
-
-    Raises:
-      ValueError: it cannot be read or is empty.
-    """
-    from mdm.data import images
-
-    data = self.cfg.data
-    channels = data.get("channels", 1)
-    if isinstance(image, Image.Image):
-      image = images.fit_picture(image, None, channels)
-    elif not isinstance(image, np.ndarray):
-      image = images.read_image(image, channels=channels)
-    height, width = data.image_size
-    if data.get("buckets") and min(image.shape[:2], default=0) > 0:
-      height, width = images.bucket_size(image.shape[1], image.shape[0])
-    return images.fit_pixels(image, (height, width), channels)
-
-  @functools.cache  # noqa: B019  one compiled reader per setting, as long as the model
-  def _reader(self, decoder: str, num_steps: int, final_reflect: bool) -> Any:
-    return make_reader(
-      self.method, decoder=decoder, num_steps=num_steps, final_reflect=final_reflect
-    )
-
-  @functools.cache  # noqa: B019
-  def _tokens_reader(self, **settings: Any) -> Any:
-    """The same reader giving tokens alone, so that nothing else is computed."""
-    read = make_reader(self.method, **settings)
-    return jax.jit(lambda variables, batch: read(variables, batch).tokens)
-
-  def _reading(self, decoded: Decoded, row: int) -> Reading:
-    tokens, confidence = decoded.tokens[row], decoded.confidence[row]
-    text = self.charset.decode(tokens)
-    used = confidence[: min(len(text) + 1, len(tokens))]
-    passes = zip(decoded.canvases, decoded.confidences, strict=True)
-    steps = [([""] * len(tokens), [0.0] * len(tokens))]
-    steps += [
-      ([self._symbol(t) for t in canvas[row].tolist()], sure[row].tolist())
-      for canvas, sure in passes
-    ]
-    steps.append(([self._symbol(t) for t in tokens.tolist()], confidence.tolist()))
-    return Reading(
-      text=text,
-      confidence=float(np.prod(used)),
-      characters=[(c, float(p)) for c, p in zip(text, confidence, strict=False)],
-      steps=steps,
-    )
-
-  def _symbol(self, token: int) -> str:
-    if token == self.charset.eos_id:
-      return "END"
-    if token > self.charset.num_characters:
-      return ""
-    return self.charset.characters[token - 1]
-
-
-def make_batches(
-  pixels: Sequence[np.ndarray], batch: int
-) -> Iterator[tuple[list[int], np.ndarray]]:
-  """Images of one shape at a time, up to `batch`: their numbers, and them stacked.
-
-  Short batches are filled with zeros to a multiple of eight, so that few shapes are
-  compiled.
-  """
-  shapes: dict[tuple[int, ...], list[int]] = {}
-  for number, image in enumerate(pixels):
-    shapes.setdefault(image.shape, []).append(number)
-  for numbers in shapes.values():
-    for first in range(0, len(numbers), batch):
-      chosen = numbers[first : first + batch]
-      rows = np.stack([pixels[number] for number in chosen])
-      short = -len(rows) % min(batch, 8)
-      yield chosen, np.pad(rows, ((0, short), (0, 0), (0, 0), (0, 0)))
-
-
-def has_ink(pixels: np.ndarray) -> bool:
-  """Whether anything could be written there: an even surface holds no word."""
-  return int(pixels.max()) - int(pixels.min()) >= LEAST_CONTRAST
 
 
 def load(run: str | Path, *, step: int | None = None) -> Model:
@@ -285,12 +112,16 @@ def load(run: str | Path, *, step: int | None = None) -> Model:
     step: which checkpoint of a run; None for the newest.
 
   Raises:
-    ValueError: there is no such run or model, or its weights are missing, damaged or of
-      another model.
+    ValueError: there is no such run or model, its weights are missing, damaged or of
+      another model, or its config means nothing here; if a newer version wrote it, the
+      error says so.
   """
   folder = weights.find_model(run)
-  cfg = weights.load_config(folder)
-  method = build.build_method(cfg)
+  try:
+    cfg = weights.load_config(folder)
+    method = build.build_method(cfg)
+  except ValueError as error:
+    raise ValueError(f"{error}{weights.newer_version(folder)}") from None
   if weights.is_exported(folder):
     variables, found = weights.read_variables(folder, cfg, method, step)
     return Model(cfg, method, variables, found, folder)

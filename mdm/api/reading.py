@@ -1,4 +1,4 @@
-"""Reading images, or writing down recordings, with a run."""
+"""Reading or naming images, or writing down recordings, with a run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mdm.api.hearing import Transcription
-from mdm.api.model import ImageLike, Model, Reading, load
+from mdm.api.model import Model, load
+from mdm.api.pictures import Naming
+from mdm.api.words import ImageLike, Reading
 
 
 def predict(
@@ -17,13 +19,14 @@ def predict(
   on_corrupt: str = "stop",
   on_found: Callable[[Any], None] | None = None,
   **settings: Any,
-) -> list[Reading] | list[Transcription]:
-  """Reads images, or writes down recordings, with a run's model.
+) -> list[Reading] | list[Naming] | list[Transcription]:
+  """Reads words, names images, or writes down recordings, with a run's model.
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
-    given: images, or recordings; if empty, the first `count` of the run's test split.
-    count: how many of the test split.
+    given: images, or recordings; if empty, the first `count` of the run's test split,
+      and of images to name as many spread over its validation split.
+    count: how many of the split.
     on_corrupt: what a recording does that cannot be heard: "stop" or "report", see
       `Model.transcribe`; an image always stops.
     on_found: called with each result in turn; for files of speech as soon as it is
@@ -31,7 +34,7 @@ def predict(
     **settings: as for `Model.predict`.
 
   Raises:
-    ValueError: a model that does neither; else as `Model.predict`.
+    ValueError: a model that does none of these; else as `Model.predict`.
   """
   model = load(run)
   found: list[Any]
@@ -40,6 +43,9 @@ def predict(
     if given:
       return model.predict(list(given), on_heard=on_found, **settings)
     found = transcribe_known(model, count, settings)
+  elif model.names:
+    known = [] if given else model.name_known("validation", count)
+    found = model.predict(list(given), **settings) if given else [n for _, n in known]
   else:
     found = [reading for _, reading in read_named(model, given, count, settings)]
   if on_found is not None:

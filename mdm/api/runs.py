@@ -14,6 +14,7 @@ from mdm.evaluation.base import make_evaluators
 from mdm.training import build, config, loop
 from mdm.training.clock import Clock
 from mdm.training.feed import Feed
+from mdm.training.hardware import describe_hardware
 from mdm.training.processes import agreed
 
 
@@ -80,10 +81,17 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class ClaimReport:
-  """A claim's tables as Markdown, and its numbers per arm and seed."""
+  """A claim's tables as Markdown, and its numbers per arm and seed.
+
+  Attributes:
+    text: the tables.
+    results: by arm, the numbers of each seed.
+    record: what `mdm results --add` keeps, of which both can be made.
+  """
 
   text: str
   results: Mapping[str, Any]
+  record: Mapping[str, Any]
 
 
 def claim(
@@ -92,16 +100,20 @@ def claim(
   *,
   seeds: int | None = None,
   overrides: Sequence[str] = (),
+  report: str | Path | None = None,
 ) -> ClaimReport:
   """Trains a claim's stages and arms with seeds and compares the arms; again to resume.
+
+  All is told on one HTML page as well.
 
   Args:
     path: the claim's file.
     workdir: folder of its runs.
     seeds: number of seeds, if not the claim's.
     overrides: applied to every stage and arm.
+    report: the page; None for `report.html` in the folder.
   """
-  from mdm.evaluation import claims
+  from mdm.evaluation import claim_pages, claims, result_store
 
   def train_and_evaluate(
     cfg: ml_collections.ConfigDict, folder: Path
@@ -119,7 +131,13 @@ def claim(
   results = claims.run_claim(
     wanted, workdir, train_and_evaluate, seeds=seeds, overrides=overrides
   )
-  return ClaimReport(claims.summarize(wanted, results), results)
+  record = result_store.describe_claim(
+    wanted, path, results, hardware=describe_hardware()
+  )
+  curves = claim_pages.read_curves(wanted, workdir, seeds)
+  page = claim_pages.render_page(wanted, record, curves)
+  Path(report or Path(workdir) / "report.html").write_text(page, "utf-8")
+  return ClaimReport(claims.summarize(wanted, results), results, record)
 
 
 def bench_step(

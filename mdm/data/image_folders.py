@@ -1,5 +1,7 @@
 """Any folder of images, CLASS/*.jpg or train/CLASS/*.jpg, read where it lies.
 
+One that holds images alone is of one class, by its own name.
+
 A folder with `train/CLASS` may have `validation/CLASS` (or `val/CLASS`) and
 `test/CLASS` beside it. Without a validation part a tenth of the training images of each
 class, and at least one, is held out by the hash of their paths.
@@ -76,6 +78,10 @@ def list_folder(folder: str | None) -> Listing:
       f"data.folder = {folder!r} is no folder; set it to one with a folder of images "
       "per class."
     )
+  if not _subfolders(root) and (names := _list_images(root)):
+    root = root.resolve()
+    found = {root.name: [f"{root.name}/{name}" for name in names]}
+    return Listing(root.parent, tuple(found), _hold_out(root.parent, found), 0)
   if not _subfolders(root / "train"):
     found = _list_classes(root)
     return Listing(root, tuple(found), _hold_out(root, found), 0)
@@ -121,6 +127,13 @@ def _list_classes(place: pathlib.Path, prefix: str = "") -> dict[str, list[str]]
         "add some or remove the folder."
       )
   return found
+
+
+def _list_images(place: pathlib.Path) -> list[str]:
+  """Names of the images that lie in a folder itself, sorted."""
+  return sorted(
+    p.name for p in place.iterdir() if p.name.lower().endswith(images.SUFFIXES)
+  )
 
 
 def _hold_out(place: pathlib.Path, found: dict[str, list[str]]) -> dict[str, list[str]]:

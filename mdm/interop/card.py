@@ -52,6 +52,15 @@ class Card:
     return "\n\n".join(parts) + "\n"
 
 
+def replace_fact(markdown: str, name: str, value: str) -> str:
+  """A card whose table of facts has another value; unchanged if it lacks the fact."""
+  start = f"| {name} | "
+  line = f"{start}{format_number(value)} |"
+  return "\n".join(
+    line if old.startswith(start) else old for old in markdown.split("\n")
+  )
+
+
 def format_table(rows: Table) -> str:
   """Rows as a Markdown table; the first row names the columns."""
   columns = list(rows[0])

@@ -51,6 +51,22 @@ def test_a_class_may_be_called_train(tmp_path):
   assert found.classes == ("cat", "train")
 
 
+def test_images_without_folders_are_one_class_by_their_folders_name(tmp_path):
+  folder = fill(
+    tmp_path / "photos", [f"{k}.png" for k in range(20)] + ["notes.txt.png"]
+  )
+  found = list_folder(folder)
+  assert found.classes == ("photos",) and len(found.splits["train"]) == 19
+  assert len(found.splits["validation"]) == 2
+  dataset = datasets.load({"name": "images", "folder": folder}, "train")
+  assert dataset.record(0)["text"] == "photos" and len(dataset) == 19
+
+
+def test_a_folder_named_by_a_dot_is_known_by_its_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(fill(tmp_path / "photos", ["a.png", "b.png"]))
+  assert list_folder(".").classes == ("photos",)
+
+
 @pytest.mark.parametrize("prefix", ["", "train/"])
 def test_a_folder_is_read_where_it_lies(tmp_path, prefix):
   names = [f"{prefix}{name}" for name in CATS + DOGS]
@@ -70,7 +86,7 @@ def test_a_folder_is_read_where_it_lies(tmp_path, prefix):
   ("names", "message"),
   [
     ([], r"has no folder of images in it; .*cat/1\.jpg"),
-    (["1.png"], r"has no folder of images in it"),
+    (["1.png"], r"has one image, which cannot be both"),
     (["cat/1.png"], r"class folder .*cat has one image, which cannot be both"),
     ([*CATS, "ant/1.txt.png", "bee/1.png"], r"/ant has one image.*\(2 such\)"),
     (["train/cat/1.png", "val/cat/1.png", "val/ox/1.png"], r"'ox' in its validation"),

@@ -55,6 +55,15 @@ class LibraryTokenizer:
     found = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
     return [np.asarray(encoding.ids, np.int32) for encoding in found]
 
+  def encode_sentences(self, texts: Sequence[str], length: int) -> list[np.ndarray]:
+    """Ids of texts with the special tokens of the file's template, cut to `length`."""
+    self._inner.enable_truncation(length)
+    try:
+      found = self._inner.encode_batch_fast(list(texts), add_special_tokens=True)
+    finally:
+      self._inner.no_truncation()
+    return [np.asarray(encoding.ids, np.int32) for encoding in found]
+
   def decode(self, ids: Sequence[int] | np.ndarray, *, hidden: str = "_") -> str:
     """The text of ids; EOS and PAD give nothing, ids V and up give `hidden` each."""
     silent = (self.eos_id, self.pad_id)

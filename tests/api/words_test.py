@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import mdm
-from mdm.api.model import has_ink, make_batches
+from mdm.api.words import has_ink, make_batches
 
 
 @pytest.fixture(scope="module")
