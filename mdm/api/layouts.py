@@ -1,15 +1,17 @@
 """Weights in a published layout: imported as exported weights are, exported back.
 
 "mae" is a file of facebookresearch/mae, safetensors or PyTorch's own: an encoder, an
-encoder with its decoder, or a fine-tuned classifier. "doge" is a folder with the
-`config.json` and `model.safetensors` of a Doge language model. What a layout has no
-name for is refused.
+encoder with its decoder, or a fine-tuned classifier. The others are folders with the
+`config.json` and `model.safetensors` of a model of that `model_type`: "doge" language
+models, "bert" encoders, also with the files of sentence-transformers. What a layout has
+no name for is refused.
 """
 
+import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -19,21 +21,27 @@ from mdm import pretrained
 from mdm.api import weights
 from mdm.api.model import Model, load
 from mdm.evaluation import tokenizers
-from mdm.interop import doge, doge_config, mae, safetensors
+from mdm.interop import bert, doge, doge_config, mae, safetensors
 from mdm.interop.card import Card
 from mdm.masks.choices import check_choice
 from mdm.methods.base import Method
 from mdm.methods.image.base import ImageMethod
 from mdm.methods.image.classify import Classify
 from mdm.methods.image.mae import Mae
+from mdm.methods.text.simcse import SimCSE
+from mdm.nn.bert import Bert
 from mdm.nn.patch_decoders import MaskedDecoder
 from mdm.nn.vit import Vit
 from mdm.training import build, config
 
-LAYOUTS = ("mae", "doge")
 ENCODER = ("patch", "width", "depth", "heads", "mlp_ratio", "positions", "has_norm",
            "scan")  # fmt: skip
+BERT = ("vocab_size", "width", "depth", "heads", "mlp_ratio", "length", "types",
+        "dropout", "activation", "epsilon", "scan")  # fmt: skip
+MODEL_TYPES = {"doge": "doge", "bert": "bert"}  # of config.json, and its layout
 DECODER = ("width", "depth", "heads", "mlp_ratio", "scan")
+Config = Any  # an ml_collections.ConfigDict
+Params = Any
 LIMITS = {
   "image.mae": "Weights do not tell whether targets were normalised: "
   "method.norm_pixels is taken as {norm_pixels}; import with --set "
@@ -42,7 +50,23 @@ LIMITS = {
   "methods (init.run), and fills nothing in.",
   "image.classify": "It knows classes by number, in the order of its training.",
   "text.causal_lm": "It writes on from a text, and was not taught to answer.",
+  "text.simcse": "Texts are cut to {length} tokens before they are encoded.",
 }
+
+
+class Layout(NamedTuple):
+  """A published form of weights.
+
+  Attributes:
+    read: from a source, overrides and what is known besides to a whole config and the
+      parameters that it names.
+    write: a model's parameters, in some dtype, into a folder that is there.
+    takes_heads: whether its weights leave open how many heads there are.
+  """
+
+  read: Callable[[Path, Sequence[str], Mapping[str, Any]], tuple[Config, Params]]
+  write: Callable[[Model, Params, Path], None]
+  takes_heads: bool = False
 
 
 def import_weights(
@@ -58,7 +82,7 @@ def import_weights(
   """Writes published weights as exported ones, for `load` and a config's `init.run`.
 
   Args:
-    source: a safetensors or .pth file (mae), or a checkpoint's folder (doge).
+    source: a safetensors or .pth file (mae), or a checkpoint's folder (the others).
     folder: where to write; made if need be.
     layout: one of `LAYOUTS`; None for what `source` is.
     overrides: "section.key=value" each, as model.encoder.scan=True.
@@ -74,16 +98,15 @@ def import_weights(
       an unknown setting, or a folder that holds something while `force` is False.
   """
   source, folder = Path(source).expanduser(), Path(folder)
-  layout = ("doge" if source.is_dir() else "mae") if layout is None else layout
+  layout = find_layout(source) if layout is None else layout
   check_choice("layout", layout, LAYOUTS)
   weights.check_target(folder, force)
-  if layout == "doge":
-    if heads is not None or decoder_heads is not None:
-      raise ValueError("a Doge's config.json tells its heads; leave out --heads.")
-    cfg, params = _read_doge(source, overrides)
-  else:
-    known = {"heads": heads, "decoder_heads": decoder_heads}
-    cfg, params = _read_mae(source, overrides, known)
+  known = {"heads": heads, "decoder_heads": decoder_heads}
+  if not LAYOUTS[layout].takes_heads and known != dict.fromkeys(known):
+    raise ValueError(
+      f"config.json of the layout {layout} tells its heads; leave out --heads."
+    )
+  cfg, params = LAYOUTS[layout].read(source, list(overrides), known)
   method = build.build_method(cfg.lock())
   variables = {"params": params}
   wanted = weights.variable_shapes(cfg, method)
@@ -93,7 +116,7 @@ def import_weights(
   header = {"format": "mdm", "version": mdm.__version__, "step": "0"}
   safetensors.save_variables(variables, folder / pretrained.WEIGHTS, header)
   (folder / "config.json").write_text(config.to_json(cfg))
-  if layout == "doge" and (source / tokenizers.FILE).is_file():
+  if source.is_dir() and (source / tokenizers.FILE).is_file():
     shutil.copyfile(source / tokenizers.FILE, folder / tokenizers.FILE)
   card = _make_card(folder.resolve().name, source.name, layout, cfg, count)
   (folder / weights.CARD).write_text(card.to_markdown())
@@ -116,7 +139,7 @@ def export_layout(
 
   Args:
     run: the run's folder, or the name or folder of exported weights.
-    folder: where `model.safetensors` (and of doge `config.json`) go.
+    folder: where `model.safetensors` and, but for mae, `config.json` go.
     layout: one of `LAYOUTS`.
     dtype: of the parameters.
     step: which checkpoint; None for the newest.
@@ -131,59 +154,126 @@ def export_layout(
   weights.check_target(folder, force)
   model = load(run, step=step)
   params = jax.device_get(safetensors.cast_floats(model.variables["params"], dtype))
-  path = folder / pretrained.WEIGHTS
-  if layout == "mae":
-    settings = _mae_settings(model)
-    arrays = mae.export_weights(params, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    safetensors.save_variables(arrays, path, {"format": "pt"})
-  else:
-    network = _doge_network(model)
-    length = int(model.cfg.data.get("length", 2048))
-    doge.save_checkpoint(params["network"], network, folder, length)
+  folder.mkdir(parents=True, exist_ok=True)
+  LAYOUTS[layout].write(model, params, folder)
+  kept = None if model.folder is None else model.folder / tokenizers.FILE
+  if kept is not None and kept.is_file():
+    shutil.copyfile(kept, folder / tokenizers.FILE)
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
   return {
     "folder": str(folder),
     "layout": layout,
     "step": model.step,
     "parameters": count,
-    "bytes": path.stat().st_size,
+    "bytes": (folder / pretrained.WEIGHTS).stat().st_size,
   }
 
 
+def find_layout(source: Path) -> str:
+  """The layout of a file or folder.
+
+  Raises:
+    ValueError: a folder whose `config.json` is missing, damaged or of another model.
+  """
+  if not source.is_dir():
+    return "mae"
+  path = source / "config.json"
+  try:
+    kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+  except FileNotFoundError:
+    raise ValueError(f"{path} does not exist; name a checkpoint's folder.") from None
+  except (ValueError, AttributeError):
+    raise ValueError(f"{path} is no JSON; fetch the checkpoint again.") from None
+  if kind not in MODEL_TYPES:
+    raise ValueError(
+      f"{path} is of model_type {kind!r}, which is not known here; known: "
+      f"{', '.join(MODEL_TYPES)}."
+    )
+  return MODEL_TYPES[kind]
+
+
 def _read_mae(
-  source: Path, overrides: Iterable[str], known: Mapping[str, int | None]
-) -> tuple[ml_collections.ConfigDict, Any]:
+  source: Path, overrides: Sequence[str], known: Mapping[str, Any]
+) -> tuple[Config, Params]:
   """The whole config that a file stands for, and its parameters."""
   found, params = mae.load_checkpoint(source, None, **known)
   cfg = config.base()
   cfg.method = found["method"] or {"name": "image.base"}
   cfg.model = found["model"]
   cfg.data = {"name": "images", **found["data"]}
-  changes = list(overrides)
-  for override in changes:
+  for override in overrides:
     config.apply_override(cfg, override)
-  if changes:  # they may change how parameters lie
+  if overrides:  # they may change how parameters lie
     _, params = mae.load_checkpoint(source, cfg.to_dict())
   return cfg, params
 
 
+def _write_mae(model: Model, params: Params, folder: Path) -> None:
+  """Writes `model.safetensors`."""
+  arrays = mae.export_weights(params, _mae_settings(model))
+  path = folder / pretrained.WEIGHTS
+  safetensors.save_variables(arrays, path, {"format": "pt"})
+
+
 def _read_doge(
-  source: Path, overrides: Iterable[str]
-) -> tuple[ml_collections.ConfigDict, Any]:
+  source: Path, overrides: Sequence[str], known: Mapping[str, Any]
+) -> tuple[Config, Params]:
   """The whole config that a checkpoint stands for, and its parameters."""
+  del known
   network, params = doge.load_checkpoint(source)
   cfg = config.base()
   cfg.method = {"name": "text.causal_lm"}
   cfg.model = {"network": network}
   cfg.data = {"name": "text", "tokenizer": tokenizers.FILE, "length": 2048, "eos": True}
-  changes = list(overrides)
-  for override in changes:
+  for override in overrides:
     config.apply_override(cfg, override)
-  if changes:
+  if overrides:
     arrays, _ = safetensors.read_arrays(source / doge.WEIGHTS)
     params = doge.import_weights(arrays, cfg.model.network.to_dict(), source)
   return cfg, {"network": params}
+
+
+def _write_doge(model: Model, params: Params, folder: Path) -> None:
+  """Writes `model.safetensors` and `config.json`."""
+  length = int(model.cfg.data.get("length", 2048))
+  doge.save_checkpoint(params["network"], _doge_network(model), folder, length)
+
+
+def _read_bert(
+  source: Path, overrides: Sequence[str], known: Mapping[str, Any]
+) -> tuple[Config, Params]:
+  """The whole config that a checkpoint stands for, and its parameters."""
+  del known
+  found, params = bert.load_checkpoint(source)
+  cfg = config.base()
+  for name, section in found.items():
+    cfg[name] = section
+  for override in overrides:
+    config.apply_override(cfg, override)
+  if overrides:
+    arrays, _ = safetensors.read_arrays(source / bert.WEIGHTS)
+    params = bert.import_weights(arrays, cfg.model.network.to_dict(), source)
+  return cfg, {"network": params}
+
+
+def _write_bert(model: Model, params: Params, folder: Path) -> None:
+  """Writes the files of transformers and of sentence-transformers.
+
+  Raises:
+    ValueError: the model is no BERT that encodes sentences.
+  """
+  network = getattr(model.method, "network", None)
+  if not isinstance(model.method, SimCSE) or not isinstance(network, Bert):
+    raise ValueError(
+      f"{type(model.method).__name__} with {type(network).__name__} has no place in "
+      "the layout bert, which holds text.simcse with bert.Bert; leave out --layout."
+    )
+  settings = {
+    "method": _pick(model.method, ("pool", "normalises")),
+    "model": {"network": _pick(network, BERT)},
+    "data": {"length": int(model.cfg.data.get("length", network.length))},
+  }
+  bert.save_checkpoint(params["network"], settings, folder)
 
 
 def _mae_settings(model: Model) -> dict[str, Any]:
@@ -254,8 +344,12 @@ def _make_card(
   usage = {
     "image.mae": f"mdm plot {name} photo.jpg --out filled.png",
     "text.causal_lm": f"mdm sample {name} --prompt TEXT",
+    "text.simcse": f"mdm encode {name} FILE --out vectors.npy",
   }.get(method, f"mdm eval {name} --set data.folder=IMAGES --set eval=EVALUATIONS")
-  told = {"norm_pixels": cfg.method.get("norm_pixels", True)}
+  told = {
+    "norm_pixels": cfg.method.get("norm_pixels", True),
+    "length": cfg.data.get("length"),
+  }
   return Card(
     name=name,
     summary=f"`{method}` of mdm {mdm.__version__}, imported, not trained, by it.",
@@ -267,3 +361,10 @@ def _make_card(
     metrics={},
     limits=[LIMITS[method].format(**told)],
   )
+
+
+LAYOUTS = {
+  "mae": Layout(_read_mae, _write_mae, takes_heads=True),
+  "doge": Layout(_read_doge, _write_doge),
+  "bert": Layout(_read_bert, _write_bert),
+}

@@ -18,7 +18,7 @@ def add_commands(add: Any) -> None:
   command.add_argument("source", metavar="FILE", help="a file, or a Doge's folder")
   command.add_argument("folder", metavar="DIR", help="folder to write")
   command.add_argument(
-    "--layout", metavar="NAME", help="mae or doge (default: what FILE is)"
+    "--layout", metavar="NAME", help="mae, doge or bert (default: what FILE is)"
   )
   command.add_argument("--heads", type=int, help="of an encoder of unpublished width")
   command.add_argument("--decoder-heads", type=int, help="likewise of a decoder")

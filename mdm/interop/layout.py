@@ -63,6 +63,73 @@ def linear(
   return Weight(name, path, shape, (int(np.prod(outs)), int(np.prod(ins))), (1, 0))
 
 
+def affine(
+  name: str, path: tuple[str, ...], shape: tuple[int, ...], inputs: int = 1
+) -> list[Weight]:
+  """Kernel and bias of a linear map; `shape` is the kernel's, see `linear`."""
+  outs = shape[inputs:]
+  return [
+    linear(f"{name}.weight", (*path, "kernel"), shape, inputs),
+    plain(f"{name}.bias", (*path, "bias"), outs, (int(np.prod(outs)),)),
+  ]
+
+
+def norm(name: str, path: tuple[str, ...], width: int) -> list[Weight]:
+  """Scale and bias of a norm."""
+  return [
+    plain(f"{name}.weight", (*path, "scale"), (width,)),
+    plain(f"{name}.bias", (*path, "bias"), (width,)),
+  ]
+
+
+def apart(weights: Sequence[Weight], fused: str, parts: Sequence[str]) -> list[Weight]:
+  """The same with each map named `fused` as the several that are stored there.
+
+  One map of queries, keys and values here may be three there: `fused` is that part of
+  the name, "qkv", and `parts` are the names in its place. `read_params` and
+  `write_arrays` take the list as it was, `fuse` and `split` go between.
+  """
+  found = []
+  for weight in weights:
+    if fused not in weight.name.split("."):
+      found.append(weight)
+      continue
+    stored = (weight.stored[0] // len(parts), *weight.stored[1:])
+    names = [_renamed(weight.name, fused, part) for part in parts]
+    found += [weight._replace(name=name, stored=stored) for name in names]
+  return found
+
+
+def fuse(
+  arrays: Arrays, weights: Sequence[Weight], fused: str, parts: Sequence[str]
+) -> dict[str, Any]:
+  """Arrays there with the parts of each map in `weights` joined, see `apart`."""
+  found = dict(arrays)
+  for weight in weights:
+    if fused in weight.name.split("."):
+      names = [_renamed(weight.name, fused, part) for part in parts]
+      found[weight.name] = np.concatenate([found.pop(name) for name in names])
+  return found
+
+
+def split(arrays: Arrays, fused: str, parts: Sequence[str]) -> dict[str, np.ndarray]:
+  """The reverse of `fuse`."""
+  found = {}
+  for name, array in arrays.items():
+    if fused not in name.split("."):
+      found[name] = array
+      continue
+    pieces = np.split(array, len(parts))
+    names = [_renamed(name, fused, part) for part in parts]
+    found |= dict(zip(names, pieces, strict=True))
+  return found
+
+
+def _renamed(name: str, old: str, new: str) -> str:
+  """A dotted name with one of its parts replaced."""
+  return ".".join(new if part == old else part for part in name.split("."))
+
+
 def stored_shapes(weights: Sequence[Weight]) -> dict[str, jax.ShapeDtypeStruct]:
   """Names and shapes there, for `safetensors.check_arrays`."""
   return {w.name: jax.ShapeDtypeStruct(w.stored, jnp.float32) for w in weights}

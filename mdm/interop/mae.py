@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from mdm.interop import layout, safetensors, torch_file
-from mdm.interop.layout import Arrays, Params, Weight, linear, plain
+from mdm.interop.layout import Arrays, Params, Weight, affine, norm, plain
 from mdm.interop.mae_config import PLACES, grid_table, is_close, read_config
 
 Config = Mapping[str, Any]
@@ -119,8 +119,8 @@ def published_weights(config: Config) -> list[Weight]:
   if "num_classes" in method:
     width, classes = networks["encoder"]["width"], method["num_classes"]
     if method.get("norm", "layer") == "layer":
-      weights += _norm("fc_norm", ("norm",), width)
-    weights += _linear("head", ("head",), (width, classes))
+      weights += norm("fc_norm", ("norm",), width)
+    weights += affine("head", ("head",), (width, classes))
   return weights
 
 
@@ -140,7 +140,7 @@ def _encoder(spec: Config, config: Config) -> list[Weight]:
     weights.append(plain(PLACES, ("encoder", "position_embedding"), (n, d), (1, n, d)))
   weights += _blocks("blocks", ("encoder", "stack"), spec)
   if spec.get("has_norm", True):
-    weights += _norm("norm", ("encoder", "stack", "norm"), d)
+    weights += norm("norm", ("encoder", "stack", "norm"), d)
   return weights
 
 
@@ -150,10 +150,10 @@ def _decoder(spec: Config, config: Config) -> list[Weight]:
   features = encoder["patch"] ** 2 * config["data"]["channels"]
   return [
     plain("mask_token", ("decoder", "mask_embedding"), (1, 1, width)),
-    *_linear("decoder_embed", ("decoder", "embed"), (encoder["width"], width)),
+    *affine("decoder_embed", ("decoder", "embed"), (encoder["width"], width)),
     *_blocks("decoder_blocks", ("decoder", "stack"), spec),
-    *_norm("decoder_norm", ("decoder", "stack", "norm"), width),
-    *_linear("decoder_pred", ("decoder", "head"), (width, features)),
+    *norm("decoder_norm", ("decoder", "stack", "norm"), width),
+    *affine("decoder_pred", ("decoder", "head"), (width, features)),
   ]
 
 
@@ -166,33 +166,14 @@ def _blocks(name: str, path: tuple[str, ...], spec: Config) -> list[Weight]:
     there, here = f"{name}.{i}", (*path, f"block_{i}")
     attention = (*here, "self_attention")
     weights += [
-      *_norm(f"{there}.norm1", (*here, "norm_self"), d),
-      *_linear(f"{there}.attn.qkv", (*attention, "qkv"), (d, 3, h, d // h)),
-      *_linear(f"{there}.attn.proj", (*attention, "out"), (h, d // h, d), 2),
-      *_norm(f"{there}.norm2", (*here, "norm_mlp"), d),
-      *_linear(f"{there}.mlp.fc1", (*here, "mlp", "up"), (d, hidden)),
-      *_linear(f"{there}.mlp.fc2", (*here, "mlp", "down"), (hidden, d)),
+      *norm(f"{there}.norm1", (*here, "norm_self"), d),
+      *affine(f"{there}.attn.qkv", (*attention, "qkv"), (d, 3, h, d // h)),
+      *affine(f"{there}.attn.proj", (*attention, "out"), (h, d // h, d), 2),
+      *norm(f"{there}.norm2", (*here, "norm_mlp"), d),
+      *affine(f"{there}.mlp.fc1", (*here, "mlp", "up"), (d, hidden)),
+      *affine(f"{there}.mlp.fc2", (*here, "mlp", "down"), (hidden, d)),
     ]
   return weights
-
-
-def _linear(
-  name: str, path: tuple[str, ...], shape: tuple[int, ...], inputs: int = 1
-) -> list[Weight]:
-  """Kernel and bias of a linear map."""
-  outs = shape[inputs:]
-  return [
-    linear(f"{name}.weight", (*path, "kernel"), shape, inputs),
-    plain(f"{name}.bias", (*path, "bias"), outs, (math.prod(outs),)),
-  ]
-
-
-def _norm(name: str, path: tuple[str, ...], width: int) -> list[Weight]:
-  """Scale and bias of a norm."""
-  return [
-    plain(f"{name}.weight", (*path, "scale"), (width,)),
-    plain(f"{name}.bias", (*path, "bias"), (width,)),
-  ]
 
 
 def _tables(config: Config) -> dict[str, np.ndarray]:

@@ -88,6 +88,29 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
   return arrays, header
 
 
+def read_header(path: str | Path) -> dict[str, str]:
+  """The texts of a file's header; none of a file that cannot be read."""
+  try:
+    with safe_open(path, framework="numpy") as file:
+      return dict(file.metadata() or {})
+  except (SafetensorError, OSError):
+    return {}
+
+
+def is_half(path: str | Path, prefix: str = "params/") -> bool:
+  """Whether a file keeps its arrays below `prefix` in bfloat16; looks at its header.
+
+  Raises:
+    ValueError: there is no such file, or it is cut off.
+  """
+  try:
+    with safe_open(path, framework="numpy") as file:
+      names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+      return all(file.get_slice(name).get_dtype() == "BF16" for name in names)
+  except (SafetensorError, OSError) as error:
+    raise ValueError(_damaged(Path(path), str(error))) from None
+
+
 def load_variables(path: str | Path, target: PyTree) -> tuple[PyTree, dict[str, str]]:
   """A file's arrays in the structure and dtypes of `target`, and its header's texts.
 
