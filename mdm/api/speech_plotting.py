@@ -17,14 +17,13 @@ from mdm.evaluation.speech_plots import (
   SoundStory,
   Strip,
   choose_scale,
-  draw_codes,
   draw_letters,
   draw_probs,
-  draw_shares,
   draw_spectrum,
   draw_words,
   mark_path,
 )
+from mdm.evaluation.speech_stories import tell_hidden
 from mdm.evaluation.speech_views import View
 from mdm.evaluation.word_times import time_words
 from mdm.methods.speech.ctc import Ctc
@@ -161,30 +160,10 @@ def tell_story(
     said, text = _tell_said(model, view, known, frames, wide=step * scale)
     title = f"{name}: {text or '(no text)'}"
   else:
-    said, text = _tell_hidden(view, mel, frames, scale, step=step)
+    said, text = tell_hidden(view, mel, frames, scale, step=step)
     title = f"{name}: {text}"
   title += f"   truth: {truth}" if truth else ""
   return SoundStory(title, [*strips, *said], scale)
-
-
-def _tell_hidden(
-  view: View, mel: np.ndarray, frames: int, scale: int, *, step: int
-) -> tuple[list[Strip], str]:
-  """What is hidden and its codes; how much, and how much of it is named right."""
-  mask, ids, named = (np.asarray(x)[:frames] for x in (view.mask, view.ids, view.named))
-  strips = [Strip("hidden", draw_spectrum(mel, scale, mask, step=step))]
-  wide = step * scale
-  if view.confidence is not None:
-    sure = np.asarray(view.confidence)[:frames]
-    strips.append(Strip("confidence", draw_shares(sure, wide)))
-  strips.append(Strip("codes", draw_codes(ids, np.ones(frames, bool), wide)))
-  strips.append(Strip("named", draw_codes(named, mask, wide)))
-  used = " + ".join(str(len(np.unique(ids[:, g]))) for g in range(ids.shape[1]))
-  right = float((ids == named)[mask].mean()) if mask.any() else 0.0
-  text = (
-    f"{100 * mask.mean():.0f}% hidden, {used} codes, {100 * right:.0f}% named right"
-  )
-  return strips, text
 
 
 def _tell_said(

@@ -13,15 +13,28 @@ from mdm.cli import (
   bench,
   compiling,
   data,
+  encoding,
   importing,
   plotting,
   reading,
+  results,
   training,
   writing,
 )
 from mdm.cli.memory import keep_memory
 
-ROOMS = (training, compiling, importing, reading, writing, plotting, data, bench)
+ROOMS = (
+  training,
+  compiling,
+  importing,
+  reading,
+  encoding,
+  writing,
+  plotting,
+  data,
+  bench,
+  results,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

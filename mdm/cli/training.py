@@ -19,7 +19,7 @@ def add_commands(add: Any) -> None:
   )
   train.set_defaults(joins=True)
   train.add_argument("config", help="a config file")
-  train.add_argument("--workdir", required=True, help="folder of the run")
+  train.add_argument("--workdir", help="folder of the run; --find-lr needs none")
   train.add_argument(
     "--set",
     action="append",
@@ -32,6 +32,13 @@ def add_commands(add: Any) -> None:
     action="store_true",
     help="trace steps 5 to 10 from here on, into WORKDIR/profile",
   )
+  train.add_argument(
+    "--find-lr",
+    action="store_true",
+    help="train no run, but try rising learning rates from a fresh state and suggest "
+    "one: a tenth of that whose smoothed loss is least",
+  )
+  train.add_argument("--out", metavar="PNG", help="with --find-lr: draw the losses")
   evaluate = add(
     "eval", eval_command, "run a run's evaluations", "mdm eval runs/reader"
   )
@@ -65,7 +72,7 @@ def add_commands(add: Any) -> None:
   )
   export.add_argument("--force", action="store_true", help="replace files there")
   export.add_argument(
-    "--layout", metavar="NAME", help="mae or doge: as their published files"
+    "--layout", metavar="NAME", help="mae, doge or bert: as their published files"
   )
   claim = add(
     "claim",
@@ -77,11 +84,24 @@ def add_commands(add: Any) -> None:
   claim.add_argument("config", help="a claim's file")
   claim.add_argument("--workdir", required=True, help="folder of its runs")
   claim.add_argument("--seeds", type=int, help="number of seeds")
+  claim.add_argument(
+    "--report", metavar="FILE", help="page to write (default: WORKDIR/report.html)"
+  )
   claim.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
 def train_command(args: argparse.Namespace) -> int:
-  """`mdm train`."""
+  """`mdm train`.
+
+  Raises:
+    ValueError: no folder to train in, or a picture without a sweep.
+  """
+  if args.find_lr:
+    return find_rate_command(args)
+  if args.workdir is None:
+    raise ValueError("mdm train needs --workdir, the folder of the run; name one.")
+  if args.out is not None:
+    raise ValueError("--out is the picture of --find-lr; give both, or neither.")
   from mdm.training.clock import Clock, process_age
 
   clock = Clock(process_age() if args.is_own_process else 0.0)
@@ -109,6 +129,27 @@ def train_command(args: argparse.Namespace) -> int:
   print(describe_times(times))
   result = {"step": step, "metrics": outcome.metrics, "times": times}
   write_result(args, result | {"left_out": dict(outcome.left_out)})
+  return 0
+
+
+def find_rate_command(args: argparse.Namespace) -> int:
+  """`mdm train --find-lr`.
+
+  Raises:
+    ValueError: there are several processes, or a trace is asked for.
+  """
+  from mdm import api
+  from mdm.training import processes
+
+  processes.check_alone("mdm train --find-lr")
+  if args.profile:
+    raise ValueError("--profile traces a training, not --find-lr; leave one out.")
+  found = api.find_rate(args.config, overrides=args.set, out=args.out)
+  print_numbers({k: f"{found[k]:.3g}" for k in ("rate", "least", "steepest")})
+  if not found["has_risen"]:
+    print("the loss was still falling at the highest rate: a higher one may do too.")
+  print(f"--set optimizer.learning_rate={found['rate']:.2g}")
+  write_result(args, found)
   return 0
 
 
@@ -184,6 +225,10 @@ def claim_command(args: argparse.Namespace) -> None:
   from mdm.training import processes
 
   processes.check_alone("mdm claim")
-  report = api.claim(args.config, args.workdir, seeds=args.seeds, overrides=args.set)
+  page = args.report or os.path.join(args.workdir, "report.html")
+  report = api.claim(
+    args.config, args.workdir, seeds=args.seeds, overrides=args.set, report=page
+  )
   print(report.text)
-  write_result(args, report.results)
+  print(f"\nwrote {page}")
+  write_result(args, report.record)

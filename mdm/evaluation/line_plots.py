@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 SIZE, LEFT, RIGHT, TOP, BOTTOM = (860, 560), 90, 190, 50, 60
+MOST_TICKS = 16
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (225, 225, 228)
 COLORS = (
   (31, 92, 184),
@@ -48,7 +49,7 @@ def draw_lines(
   spans = tuple(_span([point[k] for point in points]) for k in (0, 1))
   image = Image.new("RGB", SIZE, PAPER)
   draw = ImageDraw.Draw(image)
-  _draw_axes(draw, sorted({x for x, _ in points}), spans)
+  _draw_axes(draw, _choose_ticks(sorted({x for x, _ in points})), spans)
   draw.text((LEFT, 16), title, fill=INK, font=_font(16))
   draw.text((LEFT, SIZE[1] - 24), across, fill=INK, font=_font(13))
   draw.text((8, TOP - 22), up, fill=INK, font=_font(13))
@@ -98,6 +99,14 @@ def find_crossover(one: Line, other: Line) -> float | None:
   low, high = (math.log(shared[k]) for k in (last, last + 1))
   share = gaps[last] / (gaps[last] - gaps[last + 1])
   return math.exp(low + share * (high - low))
+
+
+def _choose_ticks(xs: Sequence[float]) -> Sequence[float]:
+  """Every measured x, or, where these are many, the powers of ten among them."""
+  if len(xs) <= MOST_TICKS:
+    return xs
+  first, last = math.ceil(math.log10(xs[0])), math.floor(math.log10(xs[-1]))
+  return [10.0**power for power in range(first, last + 1)]
 
 
 def _span(values: Sequence[float]) -> Span:

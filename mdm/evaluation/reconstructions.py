@@ -16,8 +16,8 @@ from mdm.evaluation.reconstruction_plots import draw_reconstructions, spread
 from mdm.evaluation.verbs import check_verb
 from mdm.methods.base import Method
 from mdm.methods.image.mae import Reconstruction
+from mdm.training.illustrated import Illustrated
 from mdm.training.keys import stream_keys
-from mdm.training.pictures import Illustrated
 
 Batch = Mapping[str, Any]
 Reconstructor = Callable[[Variables, Batch], Reconstruction]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from mdm.methods.base import Method
 from mdm.training.pictures import Picture
+from mdm.training.sounds import Sound
 
 REST = 10  # rows without an alarm after which one is told again
 
@@ -45,6 +46,9 @@ class Alarms:
     self._tell(f"warning at {text}")
 
   def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
+    """Nothing: numbers alone are asked about."""
+
+  def play(self, step: int, sounds: Mapping[str, Sound]) -> None:
     """Nothing: numbers alone are asked about."""
 
   def close(self) -> None:

@@ -28,6 +28,7 @@ from mdm.training.optimizer import (
   make_optimizer,
   make_part_schedules,
   make_schedule,
+  make_shares,
   scale_rate,
 )
 from mdm.training.plan import Plan, make_plan
@@ -134,7 +135,12 @@ def read_settings(
 
 
 def plan_step(
-  method: Method, feed: Feed, sections: AnySections, *, seed: int
+  method: Method,
+  feed: Feed,
+  sections: AnySections,
+  *,
+  seed: int,
+  share: optax.Schedule | None = None,
 ) -> PlannedStep:
   """The step of a training.
 
@@ -143,16 +149,16 @@ def plan_step(
     feed: batches; of the first, shapes and dtypes are looked at.
     sections: see `read_settings`.
     seed: of parameters and of all that is drawn.
+    share: of the learning rate at each step, in place of the schedule's.
   """
   train_cfg, optimizer_cfg, sharding_cfg, mesh = sections
   plan = make_plan(train_cfg, feed.epoch)
-  schedule = make_schedule(optimizer_cfg, steps=plan.steps, epoch=feed.epoch)
-  optimizer = make_optimizer(
-    optimizer_cfg,
-    schedule,
-    method.trainable,
-    parts=make_part_schedules(optimizer_cfg, steps=plan.steps, epoch=feed.epoch),
-  )
+  if share is None:
+    schedule = make_schedule(optimizer_cfg, steps=plan.steps, epoch=feed.epoch)
+    parts = make_part_schedules(optimizer_cfg, steps=plan.steps, epoch=feed.epoch)
+  else:
+    schedule, parts = make_shares(optimizer_cfg, share)
+  optimizer = make_optimizer(optimizer_cfg, schedule, method.trainable, parts=parts)
   abstract, make_state, names = plan_state(
     method, optimizer, feed, mesh=mesh, preset=sharding_cfg.preset, seed=seed,
     ema=train_cfg.ema,

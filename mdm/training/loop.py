@@ -33,8 +33,8 @@ from mdm.training.clock import Clock, add_stretches, read_times
 from mdm.training.compiling import plan_step, read_settings
 from mdm.training.feed import DataError, Feed, check_facts, make_feed
 from mdm.training.hardware import describe_hardware
+from mdm.training.illustrated import Illustrated
 from mdm.training.origin import Origin, read_origin
-from mdm.training.pictures import Illustrated, Picture
 from mdm.training.plan import Plan
 from mdm.training.processes import agreed, bring_home, gather, is_first, own_mesh
 from mdm.training.profiling import Profile
@@ -268,7 +268,7 @@ def after_step(
 ) -> dict[str, float]:
   """What is due after a step: log, then evaluate, then save. Returns the numbers."""
   found: dict[str, float] = {}
-  pictures: dict[str, Picture] = {}
+  shown: dict[str, Illustrated] = {}
   due = {what for what in ("log", "eval", "checkpoint") if run.plan.is_due(what, step)}
   if due:
     with run.clock.within("step"):
@@ -277,35 +277,46 @@ def after_step(
     found |= values
   if "eval" in due:
     with run.clock.within("eval"):
-      numbers, pictures = evaluate(run, state)
+      numbers, shown = evaluate(run, state)
     found |= numbers
   if found:
     with run.clock.within("log"):
       for writer in writers:
         writer.write(step, found)
-        if pictures:
-          writer.draw(step, pictures)
+        show(writer, step, shown)
   if "checkpoint" in due:
     save(run, state)
   return found
 
 
-def evaluate(run: Run, state: State) -> tuple[dict[str, float], dict[str, Picture]]:
-  """The numbers of all evaluations, and the pictures that some give beside them.
+def show(writer: Writer, step: int, shown: Mapping[str, Illustrated]) -> None:
+  """Hands on the pictures and the sounds of a step's evaluations, if there are any."""
+  pictures = {k: one.picture for k, one in shown.items() if one.picture is not None}
+  sounds = {
+    f"{k}/{name}": s for k, one in shown.items() for name, s in one.sounds.items()
+  }
+  if pictures:
+    writer.draw(step, pictures)
+  if sounds:
+    writer.play(step, sounds)
+
+
+def evaluate(run: Run, state: State) -> tuple[dict[str, float], dict[str, Illustrated]]:
+  """The numbers of all evaluations, and those that show something beside them.
 
   Each process asks all questions on its own devices, with the parameters brought there;
   those of the first are everyone's numbers.
   """
   numbers: dict[str, float] = {}
-  pictures: dict[str, Picture] = {}
+  shown: dict[str, Illustrated] = {}
   variables = bring_home(state.variables(), run.mesh) if run.evaluators else {}
   with agreed(), jax.set_mesh(own_mesh(run.mesh)):
     for name, evaluator in run.evaluators.items():
       found = evaluator(variables)
       numbers |= {f"{name}/{key}": float(value) for key, value in found.items()}
       if isinstance(found, Illustrated):
-        pictures[name] = found.picture
-  return json.loads(gather(json.dumps(numbers))[0]), pictures
+        shown[name] = found
+  return json.loads(gather(json.dumps(numbers))[0]), shown
 
 
 def check_finite(run: Run, step: int, metrics: Metrics) -> dict[str, float]:

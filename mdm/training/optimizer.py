@@ -103,6 +103,19 @@ def make_part_schedules(
   }
 
 
+def make_shares(
+  cfg: Optimizer, share: optax.Schedule
+) -> tuple[optax.Schedule, dict[str, optax.Schedule]]:
+  """The learning rate, and those of parts, as a share of their peaks at each step."""
+
+  def part_of(peak: float) -> optax.Schedule:
+    """Of one peak."""
+    return lambda step: peak * share(step)
+
+  peaks = {k: v.get("learning_rate", cfg.learning_rate) for k, v in cfg.parts.items()}
+  return part_of(cfg.learning_rate), {k: part_of(peak) for k, peak in peaks.items()}
+
+
 def _inverse_root(peak: float, warmup: int) -> optax.Schedule:
   """The peak times sqrt(warmup / step), from the end of a warm-up on.
 

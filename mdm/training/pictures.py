@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,18 +12,6 @@ from PIL import Image
 
 FOLDER = "pictures"
 Picture = UInt8[np.ndarray, "y x 3"]
-
-
-class Illustrated(dict[str, float]):
-  """An evaluation's numbers by name, with a picture that shows what they measure.
-
-  Attributes:
-    picture: what `PictureFiles` and other writers keep of it.
-  """
-
-  def __init__(self, numbers: Mapping[str, float], picture: Picture) -> None:
-    super().__init__(numbers)
-    self.picture = picture
 
 
 class PictureFiles:
@@ -53,6 +42,9 @@ class PictureFiles:
           "goes on without it.",
           stacklevel=2,
         )
+
+  def play(self, step: int, sounds: Mapping[str, Any]) -> None:
+    """Nothing: `SoundFiles` keeps them."""
 
   def close(self) -> None:
     """Nothing is held open."""

@@ -1,4 +1,4 @@
-"""One line that says how far a training is: steps, loss, speed, time left."""
+"""One line that says how far a long task is: steps, loss, speed, time left."""
 
 import sys
 import time
@@ -14,9 +14,11 @@ class Progress:
     start: int = 0,
     out: TextIOBase | None = None,
     *,
+    unit: str = "steps",
     is_silent: bool = False,
   ) -> None:
     """Begins at `start` of `total` steps, writing to `out` (standard error if None)."""
+    self._unit = unit
     self._is_silent = is_silent
     self._out = out if out is not None else sys.stderr
     self._total, self._start = total, start
@@ -54,7 +56,7 @@ class Progress:
     done = step / max(self._total, 1)
     bar = "#" * int(24 * done)
     line = (
-      f"[{bar:<24}] {step}/{self._total}{loss}  {rate:.1f} steps/s  "
+      f"[{bar:<24}] {step}/{self._total}{loss}  {rate:.1f} {self._unit}/s  "
       f"{format_time(left)} left"
     )
     ending, start = ("", "\r") if self._out.isatty() else ("\n", "")

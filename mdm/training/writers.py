@@ -1,4 +1,4 @@
-"""Where metrics and pictures go: files always; TensorBoard and W&B where installed."""
+"""Where numbers, pictures and sounds go: files always; TensorBoard, W&B if there."""
 
 import importlib.util
 import json
@@ -9,19 +9,23 @@ from typing import Any, Protocol, runtime_checkable
 
 from mdm.training.pictures import Picture, PictureFiles
 from mdm.training.processes import is_first
+from mdm.training.sounds import Sound, SoundFiles
 
 FILE = "metrics.jsonl"
 
 
 @runtime_checkable
 class Writer(Protocol):
-  """Anything that takes numbers and pictures by name at a step."""
+  """Anything that takes numbers, pictures and sounds by name at a step."""
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one row."""
 
   def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
     """Writes pictures."""
+
+  def play(self, step: int, sounds: Mapping[str, Sound]) -> None:
+    """Writes sounds."""
 
   def close(self) -> None:
     """Flushes and releases."""
@@ -48,18 +52,23 @@ class JsonLines:
   def draw(self, step: int, pictures: Mapping[str, Picture]) -> None:
     """Nothing: `PictureFiles` keeps them."""
 
+  def play(self, step: int, sounds: Mapping[str, Sound]) -> None:
+    """Nothing: `SoundFiles` keeps them."""
+
   def close(self) -> None:
     """Closes the file."""
     self._file.close()
 
 
 class TensorBoard:
-  """Scalars and images for TensorBoard, through `tensorboardX`."""
+  """Scalars, images and sounds for TensorBoard, through `tensorboardX`."""
 
-  def __init__(self, workdir: Path) -> None:
+  def __init__(self, workdir: Path, start: int = 0) -> None:
+    """Opens a file of events; those of steps after `start` in older ones are void."""
     from tensorboardX import SummaryWriter
 
-    self._writer = SummaryWriter(str(workdir))
+    again = {"purge_step": start + 1} if start else {}
+    self._writer = SummaryWriter(str(workdir), **again)
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
     """Adds one scalar per name."""
@@ -71,13 +80,18 @@ class TensorBoard:
     for name, picture in pictures.items():
       self._writer.add_image(name, picture, step, dataformats="HWC")
 
+  def play(self, step: int, sounds: Mapping[str, Sound]) -> None:
+    """Adds one clip per name."""
+    for name, sound in sounds.items():
+      self._writer.add_audio(name, sound.samples[:, None], step, sample_rate=sound.rate)
+
   def close(self) -> None:
     """Flushes and closes."""
     self._writer.close()
 
 
 class WeightsAndBiases:
-  """Numbers and images for W&B; used when `WANDB_PROJECT` is set and it is there."""
+  """Numbers, images, sounds for W&B; used if `WANDB_PROJECT` is set and it is there."""
 
   def __init__(self, workdir: Path) -> None:
     import wandb
@@ -95,6 +109,13 @@ class WeightsAndBiases:
     images = {name: wandb.Image(picture) for name, picture in pictures.items()}
     self._run.log(images, step=step)
 
+  def play(self, step: int, sounds: Mapping[str, Sound]) -> None:
+    """Logs the sounds of a step."""
+    import wandb
+
+    clips = {name: wandb.Audio(s.samples, s.rate) for name, s in sounds.items()}
+    self._run.log(clips, step=step)
+
   def close(self) -> None:
     """Ends the run."""
     self._run.finish()
@@ -104,9 +125,10 @@ def open_writers(workdir: Path, start: int) -> list[Writer]:
   """The writers that this machine has, files first; none but in the first process."""
   if not is_first():
     return []
-  writers: list[Writer] = [JsonLines(workdir, start), PictureFiles(workdir)]
+  files = JsonLines(workdir, start), PictureFiles(workdir), SoundFiles(workdir)
+  writers: list[Writer] = [*files]
   if importlib.util.find_spec("tensorboardX"):
-    writers.append(TensorBoard(workdir))
+    writers.append(TensorBoard(workdir, start))
   if os.environ.get("WANDB_PROJECT") and importlib.util.find_spec("wandb"):
     writers.append(WeightsAndBiases(workdir))
   return writers

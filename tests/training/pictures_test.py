@@ -9,7 +9,8 @@ from PIL import Image
 from toys import masked, rig
 
 from mdm.training import loop
-from mdm.training.pictures import Illustrated, PictureFiles
+from mdm.training.illustrated import Illustrated
+from mdm.training.pictures import PictureFiles
 from mdm.training.stopping import StopRequest
 from mdm.training.writers import read_rows
 
