@@ -4,7 +4,7 @@ import argparse
 import itertools
 from typing import Any
 
-from mdm.cli import hearing
+from mdm.cli import encoding, hearing
 from mdm.cli.output import print_numbers, write_result
 
 STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
@@ -12,6 +12,7 @@ ROUNDS = {
   "step": 7,
   "reader": 5,
   "hearing": 5,
+  "encode": 5,
   "sampler": 7,
   "attention": 7,
   "times": 64,
@@ -31,9 +32,9 @@ def add_commands(add: Any) -> None:
   bench = add(
     "bench",
     bench_command,
-    "measure attention, readers and recognisers beside others, samplers and the loop "
-    "against bare passes, rendering, features of sound, what buckets and two losses "
-    "save on speech, or how a loss varies by how its times are drawn",
+    "measure attention, readers, recognisers and encoders beside others, samplers and "
+    "the loop against bare passes, rendering, features of sound, what buckets and two "
+    "losses save on speech, or how a loss varies by how its times are drawn",
     "mdm bench reader --json numbers.json",
   )
   bench.add_argument("what", choices=tuple(COMMANDS))
@@ -42,7 +43,7 @@ def add_commands(add: Any) -> None:
     nargs="?",
     metavar="CONFIG|MODEL",
     help="config or a method's name for step; run or model for reader (default: "
-    "reader) and hearing; any for the rest",
+    "reader), hearing and encode; any for the rest",
   )
   bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
   bench.add_argument(
@@ -53,7 +54,7 @@ def add_commands(add: Any) -> None:
   bench.add_argument(
     "--rounds",
     type=int,
-    help="rounds of timing (7; reader, hearing: 5; speech: 3) or draws (64)",
+    help="rounds of timing (7; reader, hearing, encode: 5; speech: 3) or draws (64)",
   )
   bench.add_argument(
     "--batch",
@@ -61,11 +62,12 @@ def add_commands(add: Any) -> None:
     help="images read (64), clips heard (16), texts written (8), rows of a loss (64)",
   )
   bench.add_argument("--torch", metavar="PYTHON", help="an interpreter with PyTorch")
-  bench.add_argument("--vs", choices=("torch",), help="step of a method: beside what")
+  bench.add_argument("--vs", choices=("torch",), help="step, encode: beside what")
   bench.add_argument("--peers", help='reader, hearing, attention: others; "" for none')
   _add_reading_options(bench.add_argument_group("bench reader, bench hearing"))
   _add_reader_options(bench.add_argument_group("bench reader"))
   hearing.add_options(bench.add_argument_group("bench hearing"))
+  encoding.add_options(bench.add_argument_group("bench encode"))
   _add_attention_options(bench.add_argument_group("bench attention"))
   sampler = bench.add_argument_group("bench sampler")
   sampler.add_argument("--samplers", default="ancestral,low_confidence")
@@ -83,7 +85,9 @@ def _add_reading_options(group: Any) -> None:
   group.add_argument(
     "--split", help="part of the data set (reader: all; hearing: test)"
   )
-  group.add_argument("--limit", type=int, default=0, help="words, clips (default: all)")
+  group.add_argument(
+    "--limit", type=int, default=0, help="words, clips, texts (default: all)"
+  )
   group.add_argument(
     "--decoders", help="of mdm/decoding (reader: pd,lc,ar; hearing: greedy,beam)"
   )
@@ -268,6 +272,11 @@ def bench_hearing_command(args: argparse.Namespace) -> None:
   hearing.bench_hearing(args, peers=peers, batch=args.batch or 16, **_reading(args))
 
 
+def bench_encode_command(args: argparse.Namespace) -> None:
+  """`mdm bench encode`."""
+  encoding.bench_encode(args, _rounds(args))
+
+
 def bench_sampler_command(args: argparse.Namespace) -> None:
   """`mdm bench sampler`."""
   from mdm import api
@@ -323,6 +332,7 @@ COMMANDS = {
   "frontend": bench_numbers_command,
   "reader": bench_reader_command,
   "hearing": bench_hearing_command,
+  "encode": bench_encode_command,
   "sampler": bench_sampler_command,
   "speech": bench_speech_command,
   "times": bench_times_command,
