@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from mdm.api.image_plotting import plot_classes, plot_reconstructions
+from mdm.api.image_plotting import plot_classes, plot_puzzles, plot_reconstructions
 from mdm.api.images import ImageSample
-from mdm.api.model import ImageLike, Model, load
+from mdm.api.model import Model, load
 from mdm.api.reading import read_named
+from mdm.api.recall_plotting import plot_recall
 from mdm.api.speech_plotting import plot_speech
+from mdm.api.words import ImageLike
 from mdm.api.writing import Sample
+from mdm.evaluation.puzzles import has_puzzles
 from mdm.evaluation.verbs import has_verb
 from mdm.methods.image.base import ImageMethod
 from mdm.methods.speech.base import SpeechMethod
+from mdm.methods.text.recall import Recall
 from mdm.training.build import build_section
 
 
@@ -34,8 +38,8 @@ def plot(
       if empty, for readers the first `count` of the run's test split, for models of
       speech of its validation split, else `count` spread over that.
     out: the picture's path; what is written or drawn moves in a .gif file.
-    count: how many test images (6), images to fill in (8) or name (12), clips (3),
-      texts (1) or images to draw (4).
+    count: how many test images (6), images to fill in or put together (8) or name
+      (12), clips (3), texts (1), images to draw or questions to answer (4).
     **settings: as for `Model.predict`, `Model.sample_images`, or `Model.sample` with
       `prompt` or `template`; seed and split of images to fill in or name; fields of
       `speech_plotting.ShownClips`.
@@ -56,6 +60,9 @@ def plot(
   if has_verb(model.method, "classify"):
     plot_classes(model, images, out, 12 if count is None else count, settings)
     return
+  if has_puzzles(model.method):
+    plot_puzzles(model, images, out, 8 if count is None else count, settings)
+    return
   if isinstance(model.method, ImageMethod):
     raise ValueError(
       f"{type(model.method).__name__} neither fills in nor names images, so there is "
@@ -63,6 +70,9 @@ def plot(
     )
   if images:
     raise ValueError(f"{run} writes and reads no images; leave them out.")
+  if isinstance(model.method, Recall):
+    plot_recall(model, out, 4 if count is None else count, settings)
+    return
   if model.draws_images:
     _plot_drawing(model, out, 4 if count is None else count, settings)
     return

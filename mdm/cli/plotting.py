@@ -13,9 +13,9 @@ def add_commands(add: Any) -> None:
   plot = add(
     "plot",
     plot_command,
-    "draw how images are read, filled in or named, or how a text or an image appears, "
-    "pass by pass; of speech what is hidden, its codes, or letters as they come; or "
-    "every mask there is (`mdm plot masks`)",
+    "draw how images are read, filled in, put together or named, or how a text or an "
+    "image appears, pass by pass; of speech what is hidden, its codes, or letters as "
+    "they come; questions and answers; or every mask there is (`mdm plot masks`)",
     'mdm plot runs/text --prompt "in the beginning" --out text.gif',
   )
   plot.add_argument(
@@ -27,8 +27,9 @@ def add_commands(add: Any) -> None:
   plot.add_argument(
     "--count",
     type=int,
-    help="test images to take (6), images to fill in (8) or name (12), clips (3), "
-    "texts to write (1), images to draw (4) or examples of each mask (3)",
+    help="test images to take (6), images to fill in or put together (8) or name (12), "
+    "clips (3), texts to write (1), images to draw or questions to answer (4), or "
+    "examples of each mask (3)",
   )
   add_decoding(plot.add_argument_group("readers"))
   add_hearing(plot)
