@@ -60,7 +60,8 @@ class Layout(NamedTuple):
   Attributes:
     read: from a source, overrides and what is known besides to a whole config and the
       parameters that it names.
-    write: a model's parameters, in some dtype, into a folder that is there.
+    write: a model's parameters, in some dtype, into a folder, which is made if need be;
+      nothing is made for a model that is refused.
     takes_heads: whether its weights leave open how many heads there are.
   """
 
@@ -154,7 +155,6 @@ def export_layout(
   weights.check_target(folder, force)
   model = load(run, step=step)
   params = jax.device_get(safetensors.cast_floats(model.variables["params"], dtype))
-  folder.mkdir(parents=True, exist_ok=True)
   LAYOUTS[layout].write(model, params, folder)
   kept = None if model.folder is None else model.folder / tokenizers.FILE
   if kept is not None and kept.is_file():
@@ -211,6 +211,7 @@ def _read_mae(
 def _write_mae(model: Model, params: Params, folder: Path) -> None:
   """Writes `model.safetensors`."""
   arrays = mae.export_weights(params, _mae_settings(model))
+  folder.mkdir(parents=True, exist_ok=True)
   path = folder / pretrained.WEIGHTS
   safetensors.save_variables(arrays, path, {"format": "pt"})
 
@@ -235,8 +236,10 @@ def _read_doge(
 
 def _write_doge(model: Model, params: Params, folder: Path) -> None:
   """Writes `model.safetensors` and `config.json`."""
+  network = _doge_network(model)
   length = int(model.cfg.data.get("length", 2048))
-  doge.save_checkpoint(params["network"], _doge_network(model), folder, length)
+  folder.mkdir(parents=True, exist_ok=True)
+  doge.save_checkpoint(params["network"], network, folder, length)
 
 
 def _read_bert(
@@ -273,6 +276,7 @@ def _write_bert(model: Model, params: Params, folder: Path) -> None:
     "model": {"network": _pick(network, BERT)},
     "data": {"length": int(model.cfg.data.get("length", network.length))},
   }
+  folder.mkdir(parents=True, exist_ok=True)
   bert.save_checkpoint(params["network"], settings, folder)
 
 

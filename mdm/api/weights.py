@@ -4,6 +4,8 @@ A folder of weights holds `model.safetensors`, `config.json` and a card, `README
 knows no local path, so that it can be moved and shipped.
 """
 
+import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+import mdm
 from mdm import pretrained
 from mdm.interop import safetensors
 from mdm.methods.base import Method
@@ -45,12 +48,42 @@ def is_exported(folder: Path) -> bool:
 def load_config(
   run: str | Path, overrides: Iterable[str] = ()
 ) -> ml_collections.ConfigDict:
-  """The config of a run or model; a dictionary file that came with it is found."""
+  """The config of a run or model; a dictionary file that came with it is found.
+
+  Raises:
+    ValueError: there is no such model, or it is in another library's layout.
+  """
   folder = find_model(run)
+  if kind := published_kind(folder):
+    raise ValueError(
+      f"{folder} is a checkpoint in another library's layout (model_type {kind!r}); "
+      f"bring it over with `mdm import {folder} DIR`, then load DIR."
+    )
   cfg = config.load(folder, overrides)
   if cfg.data.get("charset") == CHARSET and (folder / CHARSET).is_file():
     cfg.data.charset = str(folder / CHARSET)
   return cfg
+
+
+def published_kind(folder: Path) -> str | None:
+  """The `model_type` that another library's `config.json` names; None in our own."""
+  try:
+    found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return None if "method" in found else found.get("model_type")
+  except (OSError, ValueError, AttributeError, TypeError):
+    return None
+
+
+def newer_version(folder: Path) -> str:
+  """What to add to an error about weights of a newer version of mdm; else nothing."""
+  path = folder / pretrained.WEIGHTS
+  written = safetensors.read_header(path).get("version", "") if path.is_file() else ""
+  if _version(written) <= _version(mdm.__version__):
+    return ""
+  return (
+    f" {path} was written by mdm {written}, and this is {mdm.__version__}: "
+    "pip install -U mdm."
+  )
 
 
 def read_variables(
@@ -141,3 +174,9 @@ def check_target(folder: Path, force: bool) -> None:
       f"{folder} holds something already; name a new folder, or replace its files with "
       "--force."
     )
+
+
+def _version(text: str) -> tuple[int, ...]:
+  """The leading numbers of a version."""
+  found = re.match(r"\d+(\.\d+)*", text)
+  return tuple(int(part) for part in found[0].split(".")) if found else ()

@@ -39,7 +39,7 @@ ROOMS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns its exit status."""
-  args = make_parser().parse_args(argv)
+  args = _parse(argv)
   _set_environment()
   args.is_own_process = argv is None
   if args.is_own_process:
@@ -67,6 +67,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"mdm: {describe_error(error)}", file=sys.stderr)
     return _end(args, 1)
   return result if isinstance(result, int) else 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+  """The arguments of one command.
+
+  Files may come after the options: before Python 3.13 `nargs="*"` takes no file where
+  an option stands first, and leaves those that follow.
+  """
+  parser = make_parser()
+  args, rest = parser.parse_known_args(argv)
+  are_files = not any(word.startswith("-") for word in rest)
+  if rest and are_files and getattr(args, "files", None) == []:
+    args.files, rest = rest, []
+  if rest:
+    parser.error(f"unrecognized arguments: {' '.join(rest)}")
+  return args
 
 
 def join_peers(args: argparse.Namespace) -> bool:

@@ -1,4 +1,4 @@
-"""The command predict: reads images, or writes down recordings."""
+"""The command predict: reads or names images, or writes down recordings."""
 
 import argparse
 import sys
@@ -12,12 +12,13 @@ def add_commands(add: Any) -> None:
   predict = add(
     "predict",
     predict_command,
-    "read images, or write down recordings with the times of words",
+    "read words, name images, or write down recordings with the times of words",
     "mdm predict runs/reader word.png --decoder ar",
   )
   predict.add_argument("run_folder", metavar="RUN")
   add_decoding(predict)
   add_hearing(predict)
+  predict.add_argument("--top", type=int, help="classes of an image to rank")
   predict.add_argument(
     "--count", type=int, default=6, help="test images or clips to take"
   )
@@ -101,6 +102,7 @@ def predict_command(args: argparse.Namespace) -> int:
   from mdm import api
 
   given = read_decoding(args) | read_hearing(args)
+  given |= {} if args.top is None else {"top": args.top}
   found: list[Any] = []
 
   def show(one: Any) -> None:
@@ -132,6 +134,8 @@ def _print_found(one: Any) -> None:
     print(f"mdm: {error}", file=sys.stderr)
   elif hasattr(one, "words"):
     _print_transcription(one)
+  elif hasattr(one, "ranked"):
+    _print_naming(one)
   else:
     _print_reading(one)
 
@@ -142,6 +146,13 @@ def _print_reading(reading: Any) -> None:
   truth = "" if reading.truth is None else f"\ttruth {reading.truth}"
   text = reading.text or "(no text)"
   print(f"{reading.source}\t{text}\t{reading.confidence:.3f}\t{sure}{truth}")
+
+
+def _print_naming(naming: Any) -> None:
+  """A line: image, class, confidence, those that come next."""
+  others = " ".join(f"{name}:{sure:.2f}" for name, sure in naming.ranked[1:])
+  truth = "" if naming.truth is None else f"\ttruth {naming.truth}"
+  print(f"{naming.source}\t{naming.label}\t{naming.confidence:.3f}\t{others}{truth}")
 
 
 def _print_transcription(found: Any) -> None:

@@ -135,11 +135,17 @@ def unknown_key(name: str, known: Iterable[str], what: str) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
   try:
-    return json.loads(path.read_text())
+    given = json.loads(path.read_text())
   except ValueError as error:
     raise ValueError(
       f"{path} is not valid JSON ({error}); restore or delete it."
     ) from None
+  if not isinstance(given, dict):
+    raise ValueError(
+      f"{path} is no config: it holds {type(given).__name__}, not sections by name; "
+      "restore or delete it."
+    )
+  return given
 
 
 def read_python(path: Path) -> dict[str, Any]:

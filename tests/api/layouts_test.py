@@ -172,7 +172,7 @@ def test_exported_weights_of_a_run_know_their_images_size(tiny_mae, tmp_path):
     ("import whole.safetensors OUT", "pass heads="),
     ("import nothing.safetensors OUT", "does not exist"),
     ("import whole.pth OUT", "whole.pth does not exist"),
-    ("import whole.safetensors OUT --layout bert", "mae"),
+    ("import whole.safetensors OUT --layout bert", "name a checkpoint's folder"),
     ("import doge OUT --heads 2", "leave out --heads"),
     ("import ours OUT", "config.json does not exist"),
     ("import mean.safetensors doge --heads 3", "--force"),

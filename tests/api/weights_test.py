@@ -10,7 +10,7 @@ import pytest
 
 import mdm
 from mdm import api, cli, pretrained
-from mdm.api import weights
+from mdm.api import saving, weights
 from mdm.interop import safetensors
 from mdm.training import config
 
@@ -70,11 +70,11 @@ def test_the_config_holds_no_local_path(tiny, exported):
 def test_a_dictionary_file_comes_along(tmp_path):
   dictionary = tmp_path / "mine.txt"
   dictionary.write_text("a\nb\n")
-  cfg = api.exporting.config.base()
+  cfg = config.base()
   cfg.data = {"name": "folder", "charset": str(dictionary), "folder": "words"}
   (tmp_path / "out").mkdir()
-  found = api.exporting.portable_config(cfg, tmp_path / "out")
-  (tmp_path / "out" / "config.json").write_text(api.exporting.config.to_json(found))
+  found = saving.portable_config(cfg, tmp_path / "out")
+  (tmp_path / "out" / "config.json").write_text(config.to_json(found))
   dictionary.unlink()
   loaded = weights.load_config(tmp_path / "out")
   assert loaded.data.charset == str(tmp_path / "out" / "charset.txt")
@@ -82,9 +82,9 @@ def test_a_dictionary_file_comes_along(tmp_path):
 
 
 def test_fonts_beside_the_recipe_stay_in_the_config(tmp_path):
-  cfg = api.exporting.config.base()
+  cfg = config.base()
   cfg.data = {"fonts_dir": "fonts", "photos_dir": "/home/me", "labels": ""}
-  found = api.exporting.portable_config(cfg, tmp_path).data
+  found = saving.portable_config(cfg, tmp_path).data
   assert (found.fonts_dir, found.photos_dir) == ("fonts", None)
 
 
@@ -177,6 +177,42 @@ def test_weights_of_another_shape_are_refused_before_compilation(
   message = capsys.readouterr().err
   assert "misshapen (1): params/classifier/kernel is [128, 36] there" in message
   assert "[128, 37] here" in message and message.count("\n") == 1
+
+
+def test_another_librarys_folder_is_told_as_such(tmp_path):
+  (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+  with pytest.raises(
+    ValueError, match=r"model_type 'bert'\); bring it over with `mdm i"
+  ):
+    mdm.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '"a"', "{", "\xff"])
+def test_a_config_that_is_none_is_refused_in_one_sentence(tmp_path, text):
+  (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+  with pytest.raises(ValueError, match=r"config\.json|method") as error:
+    mdm.load(tmp_path)
+  assert "\n" not in str(error.value)
+
+
+def rewrite(folder, version):
+  """Weights as that version would write them, with a setting we do not know."""
+  arrays, header = safetensors.read_arrays(folder / "model.safetensors")
+  header = header | {"version": version}
+  safetensors.save_variables(arrays, folder / "model.safetensors", header)
+  cfg = json.loads((folder / "config.json").read_text())
+  cfg["method"]["foresight"] = 3
+  (folder / "config.json").write_text(json.dumps(cfg))
+
+
+@pytest.mark.parametrize(
+  ("version", "is_newer"), [("0.9.1", True), ("0.10.0", True), ("0.0.9", False)]
+)
+def test_a_config_of_a_newer_version_is_told_as_such(copied, version, is_newer):
+  rewrite(copied, version)
+  with pytest.raises(ValueError, match="foresight") as error:
+    mdm.load(copied)
+  assert (f"was written by mdm {version}, and this is" in str(error.value)) == is_newer
 
 
 def test_cut_weights_are_refused_in_one_sentence(copied, tiny, capsys):
