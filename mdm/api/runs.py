@@ -99,6 +99,7 @@ def claim(
   workdir: str | Path,
   *,
   seeds: int | None = None,
+  first_seed: int | None = None,
   overrides: Sequence[str] = (),
   report: str | Path | None = None,
 ) -> ClaimReport:
@@ -110,6 +111,7 @@ def claim(
     path: the claim's file.
     workdir: folder of its runs.
     seeds: number of seeds, if not the claim's.
+    first_seed: of them, if not the claim's: to train some seeds now and others later.
     overrides: applied to every stage and arm.
     report: the page; None for `report.html` in the folder.
   """
@@ -128,6 +130,8 @@ def claim(
     return found or evaluate(folder)
 
   wanted = claims.load_claim(path)
+  if first_seed is not None:
+    wanted = dataclasses.replace(wanted, first_seed=first_seed)
   results = claims.run_claim(
     wanted, workdir, train_and_evaluate, seeds=seeds, overrides=overrides
   )

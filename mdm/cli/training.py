@@ -85,6 +85,12 @@ def add_commands(add: Any) -> None:
   claim.add_argument("--workdir", required=True, help="folder of its runs")
   claim.add_argument("--seeds", type=int, help="number of seeds")
   claim.add_argument(
+    "--first-seed",
+    type=int,
+    metavar="SEED",
+    help="the first one (default: the claim's)",
+  )
+  claim.add_argument(
     "--report", metavar="FILE", help="page to write (default: WORKDIR/report.html)"
   )
   claim.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -227,7 +233,12 @@ def claim_command(args: argparse.Namespace) -> None:
   processes.check_alone("mdm claim")
   page = args.report or os.path.join(args.workdir, "report.html")
   report = api.claim(
-    args.config, args.workdir, seeds=args.seeds, overrides=args.set, report=page
+    args.config,
+    args.workdir,
+    seeds=args.seeds,
+    first_seed=args.first_seed,
+    overrides=args.set,
+    report=page,
   )
   print(report.text)
   print(f"\nwrote {page}")

@@ -50,7 +50,8 @@ def add_result(
 ) -> Path:
   """Keeps what `mdm claim --json` or a benchmark's `--json` wrote, and returns where.
 
-  A claim's words (`before`, `after`, `overview`) stay what they were. A benchmark's
+  A claim's words (`before`, `after`, `overview`) stay what they were. Seeds that follow
+  those that are stored are added to them; others take their place. A benchmark's
   figures take the place of those that the section had.
 
   Args:
@@ -60,7 +61,7 @@ def add_result(
     hardware: in words, for what does not say it.
 
   Raises:
-    ValueError: the file is too large, or holds no numbers.
+    ValueError: the file is too large, holds no numbers, or seeds of another claim.
   """
   path, folder = Path(path), Path(folder)
   if path.is_file() and path.stat().st_size > LARGEST:
@@ -131,12 +132,40 @@ def _add_claim(record: Mapping[str, Any], name: str, folder: Path) -> Path:
   """Stores a claim, and lists it in the section of claims."""
   path = folder / "claims" / f"{name}.json"
   old = read_result(path) if path.exists() else {}
+  record = _join_seeds(old, record)
   write_file(path, {**record, **{key: old[key] for key in KEPT if key in old}})
   section = read_result(folder / "claims.json")
   if {"claim": name} not in section["parts"]:
     section["parts"].append({"claim": name})
     write_file(folder / "claims.json", section)
   return path
+
+
+def _join_seeds(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+  """The record of both, where the new seeds are the next of the same claim.
+
+  Raises:
+    ValueError: what was claimed, or its arms, have changed since.
+  """
+  runs = old.get("results", {})
+  count = len(next(iter(runs.values()), ()))
+  if not count or new["first_seed"] != old["first_seed"] + count:
+    return new
+  for key in ("title", "command", "compare"):
+    if old[key] != new[key]:
+      raise ValueError(
+        f"seeds from {new['first_seed']} do not go on with those that are stored: "
+        f"{key} is {new[key]!r}, was {old[key]!r}; measure all seeds again."
+      )
+  if list(runs) != list(new["results"]):
+    raise ValueError(
+      f"seeds from {new['first_seed']} have the arms {', '.join(new['results'])}, "
+      f"those that are stored {', '.join(runs)}; measure all seeds again."
+    )
+  joined = {arm: [*runs[arm], *new["results"][arm]] for arm in runs}
+  machines = dict.fromkeys([*old["hardware"].split("; "), new["hardware"]])
+  kept = {"first_seed": old["first_seed"], "hardware": "; ".join(machines)}
+  return {**new, **kept, "results": joined}
 
 
 def _add_figures(

@@ -45,3 +45,12 @@ def test_claim_writes_its_page_and_its_record_where_it_is_told(args, tmp_path):
   record = json.loads(numbers.read_text())
   assert record["results"]["B"] == [{"val/accuracy": 0.5}, {"val/accuracy": 0.625}]
   assert record["compare"] == [["B", "A", "val/accuracy"]] and record["hardware"]
+
+
+def test_seeds_can_be_trained_some_now_and_some_later(args, tmp_path):
+  numbers = tmp_path / "numbers.json"
+  alone = [*args, "--first-seed", "1", "--seeds", "1", "--json", str(numbers)]
+  assert cli.main(alone) == 0
+  record = json.loads(numbers.read_text())
+  assert record["first_seed"] == 1
+  assert record["results"]["B"] == [{"val/accuracy": 0.625}]

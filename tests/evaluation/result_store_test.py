@@ -48,6 +48,25 @@ def test_a_claim_measured_again_keeps_what_is_said_of_it(tmp_path, folder, recor
   assert results.read_result(folder / "claims.json")["parts"] == [{"claim": "more"}]
 
 
+def test_the_next_seeds_of_a_claim_are_added(tmp_path, folder, record):
+  path = result_store.add_result(_write(tmp_path, record), "more", folder)
+  count = len(RUNS["A"])
+  more = {**record, "first_seed": record["first_seed"] + count, "hardware": "a pod"}
+  result_store.add_result(_write(tmp_path, more), "more", folder)
+  found = results.read_result(path)
+  assert found["first_seed"] == record["first_seed"]
+  assert found["hardware"] == "a desk; a pod"
+  assert found["results"] == {arm: [*runs, *runs] for arm, runs in RUNS.items()}
+  later = {**record, "first_seed": record["first_seed"] + 2 * count}
+  for given, answer in (
+    ({**later, "title": "B is less."}, "title is 'B is less.', was 'B is more.'"),
+    ({**later, "results": {"A": RUNS["A"]}}, "have the arms A,"),
+  ):
+    with pytest.raises(ValueError, match=answer):
+      result_store.add_result(_write(tmp_path, given), "more", folder)
+  assert results.read_result(path) == found
+
+
 def test_numbers_of_arms_alone_get_their_claim_from_its_config(tmp_path, folder):
   runs = {
     arm: [{"masked/loss": 0.5, "steps": 9.0}] for arm in ("MAE_1500", "MAE", "MTO")
