@@ -19,27 +19,19 @@ import ml_collections
 import mdm
 from mdm import pretrained
 from mdm.api import weights
+from mdm.api.image_layouts import pick, read_mae, write_mae
 from mdm.api.model import Model, load
 from mdm.evaluation import tokenizers
-from mdm.interop import bert, doge, doge_config, mae, safetensors
+from mdm.interop import bert, doge, doge_config, safetensors
 from mdm.interop.card import Card
 from mdm.masks.choices import check_choice
-from mdm.methods.base import Method
-from mdm.methods.image.base import ImageMethod
-from mdm.methods.image.classify import Classify
-from mdm.methods.image.mae import Mae
 from mdm.methods.text.simcse import SimCSE
 from mdm.nn.bert import Bert
-from mdm.nn.patch_decoders import MaskedDecoder
-from mdm.nn.vit import Vit
 from mdm.training import build, config
 
-ENCODER = ("patch", "width", "depth", "heads", "mlp_ratio", "positions", "has_norm",
-           "scan")  # fmt: skip
 BERT = ("vocab_size", "width", "depth", "heads", "mlp_ratio", "length", "types",
         "dropout", "activation", "epsilon", "scan")  # fmt: skip
 MODEL_TYPES = {"doge": "doge", "bert": "bert"}  # of config.json, and its layout
-DECODER = ("width", "depth", "heads", "mlp_ratio", "scan")
 Config = Any  # an ml_collections.ConfigDict
 Params = Any
 LIMITS = {
@@ -192,30 +184,6 @@ def find_layout(source: Path) -> str:
   return MODEL_TYPES[kind]
 
 
-def _read_mae(
-  source: Path, overrides: Sequence[str], known: Mapping[str, Any]
-) -> tuple[Config, Params]:
-  """The whole config that a file stands for, and its parameters."""
-  found, params = mae.load_checkpoint(source, None, **known)
-  cfg = config.base()
-  cfg.method = found["method"] or {"name": "image.base"}
-  cfg.model = found["model"]
-  cfg.data = {"name": "images", **found["data"]}
-  for override in overrides:
-    config.apply_override(cfg, override)
-  if overrides:  # they may change how parameters lie
-    _, params = mae.load_checkpoint(source, cfg.to_dict())
-  return cfg, params
-
-
-def _write_mae(model: Model, params: Params, folder: Path) -> None:
-  """Writes `model.safetensors`."""
-  arrays = mae.export_weights(params, _mae_settings(model))
-  folder.mkdir(parents=True, exist_ok=True)
-  path = folder / pretrained.WEIGHTS
-  safetensors.save_variables(arrays, path, {"format": "pt"})
-
-
 def _read_doge(
   source: Path, overrides: Sequence[str], known: Mapping[str, Any]
 ) -> tuple[Config, Params]:
@@ -272,48 +240,12 @@ def _write_bert(model: Model, params: Params, folder: Path) -> None:
       "the layout bert, which holds text.simcse with bert.Bert; leave out --layout."
     )
   settings = {
-    "method": _pick(model.method, ("pool", "normalises")),
-    "model": {"network": _pick(network, BERT)},
+    "method": pick(model.method, ("pool", "normalises")),
+    "model": {"network": pick(network, BERT)},
     "data": {"length": int(model.cfg.data.get("length", network.length))},
   }
   folder.mkdir(parents=True, exist_ok=True)
   bert.save_checkpoint(params["network"], settings, folder)
-
-
-def _mae_settings(model: Model) -> dict[str, Any]:
-  """What the layout mae must know of a model.
-
-  Raises:
-    ValueError: it has no name for a part of the model.
-  """
-  method: Method = model.method
-  encoder, decoder = (getattr(method, k, None) for k in ("encoder", "decoder"))
-  is_known = isinstance(method, Mae | Classify) or type(method) is ImageMethod
-  if not is_known or not isinstance(encoder, Vit) or not encoder.has_cls:
-    raise ValueError(
-      f"{type(method).__name__} with {type(encoder).__name__} has no place in the "
-      "layout mae, which holds a vision transformer with a class token, alone, with "
-      "MAE's decoder or a classifier's head; leave out --layout."
-    )
-  settings: dict[str, Any] = {
-    "method": {},
-    "model": {"encoder": _pick(encoder, ENCODER)},
-  }
-  if decoder is not None:
-    if type(decoder) is not MaskedDecoder:
-      raise ValueError(
-        f"{type(decoder).__name__} has no place in the layout mae, whose decoder is "
-        "patch_decoders.MaskedDecoder; leave out --layout."
-      )
-    settings["model"]["decoder"] = _pick(decoder, DECODER)
-  if isinstance(method, Classify):
-    if method.norm == "batch":
-      raise ValueError(
-        "method.norm = 'batch' has no place in the layout mae; leave out --layout."
-      )
-    settings["method"] = {"num_classes": method.num_classes, "norm": method.norm}
-  rows, columns, channels = weights.image_shape(model.cfg)
-  return settings | {"data": {"image_size": (rows, columns), "channels": channels}}
 
 
 def _doge_network(model: Model) -> dict[str, Any]:
@@ -332,12 +264,7 @@ def _doge_network(model: Model) -> dict[str, Any]:
       "out --layout."
     )
   network = getattr(model.method, "network")  # noqa: B009  of all that have such a model
-  return _pick(network, ("width", "depth", "mlp_ratio", "scan")) | given
-
-
-def _pick(module: Any, names: Iterable[str]) -> dict[str, Any]:
-  """Some settings of a network."""
-  return {name: getattr(module, name) for name in names}
+  return pick(network, ("width", "depth", "mlp_ratio", "scan")) | given
 
 
 def _make_card(
@@ -368,7 +295,7 @@ def _make_card(
 
 
 LAYOUTS = {
-  "mae": Layout(_read_mae, _write_mae, takes_heads=True),
+  "mae": Layout(read_mae, write_mae, takes_heads=True),
   "doge": Layout(_read_doge, _write_doge),
   "bert": Layout(_read_bert, _write_bert),
 }
