@@ -156,6 +156,15 @@ def bench_step(
     )
 
 
+def bench_resume(
+  path: str | Path, overrides: Iterable[str] = (), *, rounds: int = 3
+) -> dict[str, Any]:
+  """Seconds until a stopped training goes on; see `evaluation/resume_bench.py`."""
+  from mdm.evaluation import resume_bench
+
+  return resume_bench.bench_resume(path, overrides, rounds=rounds)
+
+
 def bench_problem(
   method: str,
   overrides: Iterable[str] = (),

@@ -18,6 +18,7 @@ ROUNDS = {
   "times": 64,
   "frontend": 7,
   "speech": 3,
+  "resume": 3,
 }
 PEERS = {
   "reader": "tesseract,ppocr",
@@ -33,8 +34,9 @@ def add_commands(add: Any) -> None:
     "bench",
     bench_command,
     "measure attention, readers, recognisers and encoders beside others, samplers and "
-    "the loop against bare passes, rendering, features of sound, what buckets and two "
-    "losses save on speech, or how a loss varies by how its times are drawn",
+    "the loop against bare passes, how soon a stopped training goes on, rendering, "
+    "features of sound, what buckets and two losses save on speech, or how a loss "
+    "varies by how its times are drawn",
     "mdm bench reader --json numbers.json",
   )
   bench.add_argument("what", choices=tuple(COMMANDS))
@@ -42,8 +44,8 @@ def add_commands(add: Any) -> None:
     "config",
     nargs="?",
     metavar="CONFIG|MODEL",
-    help="config or a method's name for step; run or model for reader (default: "
-    "reader), hearing and encode; any for the rest",
+    help="config or a method's name for step; config for resume; run or model for "
+    "reader (default: reader), hearing and encode; any for the rest",
   )
   bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
   bench.add_argument(
@@ -54,7 +56,8 @@ def add_commands(add: Any) -> None:
   bench.add_argument(
     "--rounds",
     type=int,
-    help="rounds of timing (7; reader, hearing, encode: 5; speech: 3) or draws (64)",
+    help="rounds of timing (7; reader, hearing, encode: 5; speech, resume: 3) or draws "
+    "(64)",
   )
   bench.add_argument(
     "--batch",
@@ -177,6 +180,18 @@ def bench_problem_command(args: argparse.Namespace) -> None:
   )
   print(f"{args.config} on {report['hardware']}")
   print("\n".join(report["notes"]))
+  print_numbers(report["numbers"])
+  write_result(args, report)
+
+
+def bench_resume_command(args: argparse.Namespace) -> None:
+  """`mdm bench resume CONFIG`."""
+  from mdm import api
+
+  if not args.config:
+    raise ValueError("mdm bench resume needs a config; give its path or name.")
+  report = api.bench_resume(args.config, args.set, rounds=_rounds(args))
+  print(f"{args.config} on {report['hardware']}")
   print_numbers(report["numbers"])
   write_result(args, report)
 
@@ -328,6 +343,7 @@ def bench_times_command(args: argparse.Namespace) -> None:
 
 COMMANDS = {
   "step": bench_numbers_command,
+  "resume": bench_resume_command,
   "rendering": bench_numbers_command,
   "frontend": bench_numbers_command,
   "reader": bench_reader_command,
