@@ -3,10 +3,12 @@
 "mae" is a file of facebookresearch/mae, safetensors or PyTorch's own: an encoder, an
 encoder with its decoder, or a fine-tuned classifier. The others are folders with the
 `config.json` and `model.safetensors` of a model of that `model_type`: "doge" language
-models, "bert" encoders, also with the files of sentence-transformers. What a layout has
+models, "bert" encoders, also with the files of sentence-transformers, "vit" encoders
+and classifiers of images, "vit_mae" masked autoencoders. What a layout has
 no name for is refused.
 """
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +21,15 @@ import ml_collections
 import mdm
 from mdm import pretrained
 from mdm.api import weights
-from mdm.api.image_layouts import pick, read_mae, write_mae
+from mdm.api.image_layouts import (
+  PREPARED,
+  pick,
+  read_mae,
+  read_names,
+  read_vit,
+  write_mae,
+  write_vit,
+)
 from mdm.api.model import Model, load
 from mdm.evaluation import tokenizers
 from mdm.interop import bert, doge, doge_config, safetensors
@@ -31,7 +41,12 @@ from mdm.training import build, config
 
 BERT = ("vocab_size", "width", "depth", "heads", "mlp_ratio", "length", "types",
         "dropout", "activation", "epsilon", "scan")  # fmt: skip
-MODEL_TYPES = {"doge": "doge", "bert": "bert"}  # of config.json, and its layout
+MODEL_TYPES = {  # of config.json, and its layout
+  "doge": "doge",
+  "bert": "bert",
+  "vit": "vit",
+  "vit_mae": "vit_mae",
+}
 Config = Any  # an ml_collections.ConfigDict
 Params = Any
 LIMITS = {
@@ -40,7 +55,8 @@ LIMITS = {
   "method.norm_pixels=False (or True) if they were trained otherwise.",
   "image.base": "An encoder alone: it gives features (mdm eval) and starts other "
   "methods (init.run), and fills nothing in.",
-  "image.classify": "It knows classes by number, in the order of its training.",
+  "image.classify": "It knows the classes of its training alone: by number, where "
+  "classes.json does not name them.",
   "text.causal_lm": "It writes on from a text, and was not taught to answer.",
   "text.simcse": "Texts are cut to {length} tokens before they are encoded.",
 }
@@ -55,11 +71,15 @@ class Layout(NamedTuple):
     write: a model's parameters, in some dtype, into a folder, which is made if need be;
       nothing is made for a model that is refused.
     takes_heads: whether its weights leave open how many heads there are.
+    files: texts to put beside the imported weights, by name.
+    limits: what a card says of this layout, in place of what it says of the method.
   """
 
   read: Callable[[Path, Sequence[str], Mapping[str, Any]], tuple[Config, Params]]
   write: Callable[[Model, Params, Path], None]
   takes_heads: bool = False
+  files: Callable[[Path], Mapping[str, str]] = lambda source: {}
+  limits: tuple[str, ...] = ()
 
 
 def import_weights(
@@ -100,6 +120,7 @@ def import_weights(
       f"config.json of the layout {layout} tells its heads; leave out --heads."
     )
   cfg, params = LAYOUTS[layout].read(source, list(overrides), known)
+  files = LAYOUTS[layout].files(source)
   method = build.build_method(cfg.lock())
   variables = {"params": params}
   wanted = weights.variable_shapes(cfg, method)
@@ -111,6 +132,8 @@ def import_weights(
   (folder / "config.json").write_text(config.to_json(cfg))
   if source.is_dir() and (source / tokenizers.FILE).is_file():
     shutil.copyfile(source / tokenizers.FILE, folder / tokenizers.FILE)
+  for name, text in files.items():
+    (folder / name).write_text(text, encoding="utf-8")
   card = _make_card(folder.resolve().name, source.name, layout, cfg, count)
   (folder / weights.CARD).write_text(card.to_markdown())
   name = str(cfg.method.name)
@@ -274,13 +297,17 @@ def _make_card(
   method = str(cfg.method.name)
   usage = {
     "image.mae": f"mdm plot {name} photo.jpg --out filled.png",
+    "image.classify": f"mdm predict {name} photo.jpg",
     "text.causal_lm": f"mdm sample {name} --prompt TEXT",
     "text.simcse": f"mdm encode {name} FILE --out vectors.npy",
   }.get(method, f"mdm eval {name} --set data.folder=IMAGES --set eval=EVALUATIONS")
   told = {
     "norm_pixels": cfg.method.get("norm_pixels", True),
     "length": cfg.data.get("length"),
+    "mean": list(cfg.method.get("mean", ())),
+    "deviation": list(cfg.method.get("deviation", ())),
   }
+  limits = LAYOUTS[layout].limits or (LIMITS[method],)
   return Card(
     name=name,
     summary=f"`{method}` of mdm {mdm.__version__}, imported, not trained, by it.",
@@ -290,12 +317,20 @@ def _make_card(
       "from": f"{source}, layout {layout}",
     },
     metrics={},
-    limits=[LIMITS[method].format(**told)],
+    limits=[limit.format(**told) for limit in limits],
   )
+
+
+def _vit(kind: str) -> Layout:
+  """The layout of a model_type of vision transformers."""
+  write = functools.partial(write_vit, kind=kind)
+  return Layout(read_vit, write, files=read_names, limits=PREPARED)
 
 
 LAYOUTS = {
   "mae": Layout(read_mae, write_mae, takes_heads=True),
   "doge": Layout(_read_doge, _write_doge),
   "bert": Layout(_read_bert, _write_bert),
+  "vit": _vit("vit"),
+  "vit_mae": _vit("vit_mae"),
 }

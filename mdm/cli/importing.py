@@ -11,14 +11,14 @@ def add_commands(add: Any) -> None:
   command = add(
     "import",
     import_command,
-    "write published weights of MAE (a .pth or .safetensors file) or Doge (a folder) "
-    "as exported ones",
+    "write published weights as exported ones: MAE (a .pth or .safetensors file), or "
+    "a folder with a config.json of a known model_type (BERT, ViT, ViTMAE, Doge ...)",
     "mdm import mae_pretrain_vit_base.pth runs/mae_vit_b",
   )
-  command.add_argument("source", metavar="FILE", help="a file, or a Doge's folder")
+  command.add_argument("source", metavar="FILE", help="a file, or a folder")
   command.add_argument("folder", metavar="DIR", help="folder to write")
   command.add_argument(
-    "--layout", metavar="NAME", help="mae, doge or bert (default: what FILE is)"
+    "--layout", metavar="NAME", help="as vit, bert, mae (default: what FILE is)"
   )
   command.add_argument("--heads", type=int, help="of an encoder of unpublished width")
   command.add_argument("--decoder-heads", type=int, help="likewise of a decoder")

@@ -74,7 +74,7 @@ def load_checkpoint(folder: str | Path) -> tuple[dict[str, Any], Params]:
   folder = Path(folder)
   if not (folder / CONFIG).is_file():
     raise ValueError(f"{folder / CONFIG} does not exist; name a checkpoint's folder.")
-  given = {name: _read_json(folder / name) for name in FILES}
+  given = {name: layout.read_json(folder / name) for name in FILES}
   config = read_config(given)
   arrays, _ = safetensors.read_arrays(folder / WEIGHTS)
   network = config["model"]["network"]
@@ -126,17 +126,3 @@ def published_weights(network: Mapping[str, Any]) -> list[Weight]:
       *norm(f"{there}.output.LayerNorm", (*here, "norm_mlp"), d),
     ]
   return weights
-
-
-def _read_json(path: Path) -> Any:
-  """A file's content; None where there is none.
-
-  Raises:
-    ValueError: it is no JSON.
-  """
-  if not path.is_file():
-    return None
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except ValueError:
-    raise ValueError(f"{path} is no JSON; fetch the checkpoint again.") from None

@@ -4,7 +4,9 @@ A `Weight` says where an array lies in both, and how its axes are turned. Both w
 move numbers, so that what is read and written again is the same, bit for bit.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -179,3 +181,17 @@ def unstack_layers(params: Params, depth: int) -> Params:
   for i in range(min([depth, *(len(x) for x in jax.tree.leaves(layers))])):
     rest[f"block_{i}"] = jax.tree.map(lambda x, i=i: x[i], layers)
   return rest
+
+
+def read_json(path: Path) -> Any:
+  """A file's content; None where there is none.
+
+  Raises:
+    ValueError: it is no JSON.
+  """
+  if not path.is_file():
+    return None
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except ValueError:
+    raise ValueError(f"{path} is no JSON; fetch the checkpoint again.") from None

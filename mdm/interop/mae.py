@@ -50,13 +50,9 @@ def import_weights(
       "would fill images with noise; take a file with a decoder, or leave "
       "config.model.decoder out."
     )
-  weights, tables = published_weights(config), _tables(config)
-  wanted: dict[str, Any] = {**layout.stored_shapes(weights), **tables}
-  if _learns_places(config):
-    one, n, d = wanted[PLACES].shape
-    wanted[PLACES] = jax.ShapeDtypeStruct((one, n + 1, d), np.float32)
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
-  safetensors.check_arrays(arrays, wanted, source)
+  safetensors.check_arrays(arrays, stored_shapes(config), source)
+  weights, tables = published_weights(config), _tables(config)
   for name, table in tables.items():
     if not is_close(arrays[name], table):
       raise ValueError(
@@ -122,6 +118,18 @@ def published_weights(config: Config) -> list[Weight]:
       weights += norm("fc_norm", ("norm",), width)
     weights += affine("head", ("head",), (width, classes))
   return weights
+
+
+def stored_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
+  """Names and shapes of all that a file holds, tables of positions included."""
+  wanted, networks = layout.stored_shapes(published_weights(config)), config["model"]
+  n = math.prod(_grid(config)) + 1  # and the class token
+  tables = {PLACES: "encoder"}
+  tables |= {"decoder_pos_embed": "decoder"} if "decoder" in networks else {}
+  for name, network in tables.items():
+    shape = (1, n, networks[network]["width"])
+    wanted[name] = jax.ShapeDtypeStruct(shape, np.float32)
+  return wanted
 
 
 def _encoder(spec: Config, config: Config) -> list[Weight]:
