@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from mdm.api.weights import image_shape
-from mdm.api.windows import windows
+from mdm.api.windows import as_many, windows
 from mdm.api.words import ImageLike
 from mdm.evaluation.reconstructions import make_reconstructor, spread_images
 from mdm.evaluation.verbs import check_verb
@@ -103,7 +103,7 @@ class PictureModel:
 
   def name_images(
     self,
-    images: ImageLike | Sequence[ImageLike],
+    images: ImageLike | Iterable[ImageLike],
     *,
     top: int = 5,
     batch: int = 64,
@@ -111,7 +111,8 @@ class PictureModel:
     """Says what images show, by the classes that the model learned.
 
     Args:
-      images: paths, arrays [y x] or [y x c] of uint8, or Pillow images; one or many.
+      images: paths, arrays [y x] or [y x c] of uint8, or Pillow images; one or many,
+        also an iterator, of which one batch is held at a time.
       top: how many classes to rank.
       batch: images named at once.
 
@@ -129,7 +130,7 @@ class PictureModel:
 
   def reconstruct(
     self,
-    images: ImageLike | Sequence[ImageLike],
+    images: ImageLike | Iterable[ImageLike],
     *,
     seed: int = 0,
     batch: int = 16,
@@ -176,10 +177,9 @@ class PictureModel:
     Raises:
       ValueError: it cannot be read.
     """
-    from mdm.data import crops, datasets, images
+    from mdm.data import crops, images
 
-    settings: Any = datasets.read_settings(self.cfg.data.to_dict())
-    height, width, channels = image_shape(self.cfg)
+    settings, (height, width, channels) = self._sight
     if isinstance(image, Image.Image):
       pixels = images.fit_picture(image, None, channels)
     elif isinstance(image, np.ndarray):
@@ -192,14 +192,20 @@ class PictureModel:
       box = crops.middle_box((rows, columns), (height, width), settings.crop_share)
     return crops.cut_and_scale(pixels, box, (height, width))
 
+  @functools.cached_property
+  def _sight(self) -> tuple[Any, tuple[int, int, int]]:
+    """How images are brought to the model: settings, and their shape at the end."""
+    from mdm.data import datasets
+
+    return datasets.read_settings(self.cfg.data.to_dict()), image_shape(self.cfg)
+
   def _batches(
-    self, images: ImageLike | Sequence[ImageLike], batch: int
+    self, images: ImageLike | Iterable[ImageLike], batch: int
   ) -> Iterator[tuple[Sequence[ImageLike], UInt8[np.ndarray, "b y x c"]]]:
     """Up to `batch` images and their pixels; a short batch is filled to eight."""
-    many = list(images) if isinstance(images, list | tuple) else [images]
     if batch < 1:
       raise ValueError(f"batch = {batch} must be 1 or more.")
-    for part in windows(cast(list[ImageLike], many), "images", size=batch):
+    for part in windows(as_many(images), "images", size=batch):
       rows = np.stack([self.view(image) for image in part])
       short = -len(rows) % min(batch, 8)
       yield part, np.pad(rows, ((0, short), (0, 0), (0, 0), (0, 0)))

@@ -2,16 +2,16 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 from PIL import Image
 
-from mdm.api.windows import windows
+from mdm.api.windows import as_many, windows
 from mdm.decoding.reader import Decoded
 from mdm.evaluation.verbs import check_verb
 from mdm.evaluation.words import make_reader
@@ -78,7 +78,7 @@ class WordModel:
 
   def read_words(
     self,
-    images: ImageLike | Sequence[ImageLike],
+    images: ImageLike | Iterable[ImageLike],
     *,
     decoder: str = "lc",
     num_steps: int = 3,
@@ -88,7 +88,8 @@ class WordModel:
     """Reads word images.
 
     Args:
-      images: paths, arrays [y x] or [y x c] of uint8, or Pillow images; one or many.
+      images: paths, arrays [y x] or [y x c] of uint8, or Pillow images; one or many,
+        also an iterator, of which 1024 are held at a time.
       decoder: how the canvas is revealed: "pd", "ar", "lc", "blc", "random" or "cloze".
       num_steps: passes of the step-wise decoders.
       final_reflect: whether all characters are read once more at the end.
@@ -99,10 +100,9 @@ class WordModel:
         read images.
     """
     check_verb(self.method, "predict")
-    many = list(images) if isinstance(images, list | tuple) else [images]
     read = self._reader(decoder, num_steps, final_reflect)
     readings: list[Reading] = []
-    for part in windows(cast(list[ImageLike], many), "images"):
+    for part in windows(as_many(images), "images"):
       readings += self._read_window(read, part, batch)
     return readings
 

@@ -75,6 +75,8 @@ def image_shape(content: bytes, name: str) -> tuple[int, int]:
       is_turned = picture.getexif().get(ORIENTATION, 1) in QUARTER_TURNS
       shape = picture.height, picture.width
       return shape[::-1] if is_turned else shape
+  except Image.DecompressionBombError as error:
+    raise ValueError(f"image {name} cannot be decoded ({error}); {REMEDY}.") from error
   except (OSError, SyntaxError, ValueError) as error:
     raise ValueError(f"image {name} is of no known image format; {REMEDY}.") from error
 

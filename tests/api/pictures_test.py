@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import weakref
 
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +72,29 @@ def test_many_images_are_read_a_batch_at_a_time(named, monkeypatch):
   )
   named.predict([plain(9)] * 6, batch=2)
   assert seen == ["read", "read", "named"] * 3
+
+
+def test_of_ten_thousand_images_a_batch_is_held_at_a_time(named):
+  held, most = 0, 0
+
+  def gone():
+    """One of them was let go."""
+    nonlocal held
+    held -= 1
+
+  def images():
+    """Images, counted until they are let go."""
+    nonlocal held, most
+    for k in range(10_000):
+      image = plain(204 if k % 2 else 0)
+      weakref.finalize(image, gone)
+      held += 1
+      most = max(most, held)
+      yield image
+
+  found = named.predict(images(), batch=64)
+  assert [one.label for one in found] == ["cat", "dog"] * 5000
+  assert held == 0 and most <= 2 * 64  # a batch, and the next that is put together
 
 
 def test_top_bounds_the_ranking_and_must_be_positive(named):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mdm.api.windows import windows
+from mdm.api.windows import as_many, windows
 
 
 def test_windows_hold_every_item_once_in_order_and_none_is_too_long():
@@ -26,6 +26,21 @@ def test_a_window_is_cut_only_when_it_is_asked_for():
   parts = windows(Counted(range(10)), "images", size=4)
   next(parts)
   assert Counted.cuts == 1
+
+
+def test_of_an_iterator_no_more_than_a_window_is_asked_for_ahead(capsys):
+  asked = []
+  parts = windows((asked.append(k) or k for k in range(5000)), "images", size=4)
+  assert [next(parts), next(parts)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+  assert len(asked) == 8
+  assert sum(len(part) for part in parts) == 4992
+  assert capsys.readouterr().err == ""
+
+
+def test_one_input_is_a_list_of_one_and_many_are_as_they_are():
+  many, stream = ["a", "b"], iter("ab")
+  assert as_many(many) is many and as_many(stream) is stream
+  assert as_many("ab") == ["ab"]
 
 
 def test_a_bar_is_shown_for_many_items_in_their_unit(capsys):

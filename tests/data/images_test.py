@@ -1,8 +1,9 @@
 import io
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mdm.data.images import (
   BUCKETS,
@@ -77,6 +78,38 @@ def test_an_image_header_without_pixels_is_refused(tmp_path):
   path.write_bytes(b"P6 0 0 255\n")
   with pytest.raises(ValueError, match=r"zero\.ppm"):
     read_image(path)
+
+
+def huge_png(side):
+  """A PNG whose header claims a square of that side, and that holds no pixels."""
+
+  def chunk(kind, content):
+    """A part of the file with its checksum."""
+    check = zlib.crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + check
+
+  header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+  parts = (
+    chunk(b"IHDR", header),
+    chunk(b"IDAT", zlib.compress(b"")),
+    chunk(b"IEND", b""),
+  )
+  return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("side", [20_000, 2**31 - 1])
+def test_a_header_that_claims_huge_sides_is_refused_before_room_is_made(
+  tmp_path, side, monkeypatch
+):
+  monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("loaded"))
+  (tmp_path / "huge.png").write_bytes(huge_png(side))
+  with pytest.raises(
+    ValueError, match=r"huge\.png cannot be decoded \(.*limit"
+  ) as error:
+    read_image(tmp_path / "huge.png")
+  assert "\n" not in str(error.value)
+  with pytest.raises(ValueError, match=r"image x cannot be decoded \(.*limit"):
+    image_shape(huge_png(side), "x")
 
 
 def test_arrays_of_users_are_fitted_or_refused():

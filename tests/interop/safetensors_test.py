@@ -1,3 +1,8 @@
+"""Safetensors files: what is written is read, and what is damaged or forged is not."""
+
+import json
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +92,62 @@ def test_one_changed_bit_is_noticed(path):
   path.write_bytes(bytes(content))
   with pytest.raises(ValueError, match="checksum differs"):
     safetensors.read_arrays(path)
+
+
+def forged(header, content=b"", size=None):
+  """A file with a header as told, its size as true or as told."""
+  text = header if isinstance(header, bytes) else json.dumps(header).encode()
+  return (len(text) if size is None else size).to_bytes(8, "little") + text + content
+
+
+def entry(shape, end, dtype="F32"):
+  return {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}
+
+
+FORGED = {
+  "a header longer than the file": forged(b"{}", size=2**40),
+  "a header of eight exabytes": forged(b"{}", size=2**63 + 7),
+  "a header of 90 MB that is not there": forged(b"{}", size=90_000_000),
+  "a header that is no JSON": forged(b"{'a': 1}"),
+  "a header that is a list": forged([1, 2]),
+  "an array larger than the file": forged({"a": entry([2**40], 2**42)}, bytes(16)),
+  "a shape that overflows": forged({"a": entry([2**62, 2**62], 16)}, bytes(16)),
+  "a shape that its bytes do not hold": forged({"a": entry([2**40], 16)}, bytes(16)),
+  "a negative side": forged({"a": entry([-4], 16)}, bytes(16)),
+  "bytes that no array owns": forged({"a": entry([2], 8)}, bytes(16)),
+  "an unknown dtype": forged({"a": entry([4], 16, "F37")}, bytes(16)),
+  "overlapping arrays": forged({"a": entry([4], 16), "b": entry([4], 16)}, bytes(16)),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_a_forged_header_is_refused_without_making_room_for_it(tmp_path, case):
+  path = tmp_path / "a.safetensors"
+  path.write_bytes(FORGED[case])
+  tracemalloc.start()
+  for read in (safetensors.read_arrays, safetensors.is_half):
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged") as caught:
+      read(path)
+    assert "\n" not in str(caught.value)
+  assert safetensors.read_header(path) == {}
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 1e6
+
+
+def test_names_that_climb_out_of_a_folder_are_only_names(tmp_path, path):
+  from safetensors.numpy import save_file
+
+  place = tmp_path / "deep/down"
+  place.mkdir(parents=True)
+  names = ["../../up", "/etc/up", "params/../up", "params//dense"]
+  save_file({name: np.ones(2, np.float32) for name in names}, place / "a.safetensors")
+  before = sorted(tmp_path.rglob("*"))
+  with pytest.raises(
+    ValueError, match=r"unexpected \(4\): \.\./\.\./up, /etc/up, params"
+  ):
+    safetensors.load_variables(place / "a.safetensors", shapes_of(make_tree()))
+  assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_file_of_others_without_a_checksum_is_read(tmp_path):
