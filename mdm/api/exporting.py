@@ -32,7 +32,7 @@ def export(
     metrics: files that `mdm bench reader` or `hearing` wrote with `--json`.
     notes: sentences on the training, for the card.
     force: whether files that are there are replaced.
-    layout: "mae" or "doge" for the published files of such models, without a card.
+    layout: one of `layouts.LAYOUTS`, for published files without a card.
 
   Returns:
     The folder, the step, the number of parameters and the size in bytes.

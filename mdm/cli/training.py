@@ -72,7 +72,7 @@ def add_commands(add: Any) -> None:
   )
   export.add_argument("--force", action="store_true", help="replace files there")
   export.add_argument(
-    "--layout", metavar="NAME", help="mae, doge or bert: as their published files"
+    "--layout", metavar="NAME", help="as mae, vit, bert: as their published files"
   )
   claim = add(
     "claim",
