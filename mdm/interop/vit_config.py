@@ -1,22 +1,21 @@
 """What the files of a published ViT or ViTMAE mean here, and the reverse.
 
 `config.json` names the networks, `preprocessor_config.json` says how an image becomes
-the pixels that they see. Without the latter an image is taken to be stretched, its
-values brought from [0, 1] to [-1, 1] (ViT) or normalised as ImageNet is (ViTMAE).
+the pixels that they see (`interop.image_processor`). Where the latter does not say it,
+values are brought from [0, 1] to [-1, 1] (ViT) or normalised as ImageNet is (ViTMAE).
 
 Source: transformers 5.23, `models/vit` and `models/vit_mae`, names and defaults.
-Differences:
-  - dropout belongs to a training, not to its weights: it is not read, and written as 0.
-  - images are scaled by Pillow's cubic weights, whatever `resample` says.
-  - the middle of an image is cut out before it is scaled, there after: it lies up to
-    half a pixel elsewhere, and its border does not know what lay beyond.
+Difference: dropout belongs to a training, not to its weights: it is not read, and
+written as 0.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+from mdm.interop.image_processor import PROCESSOR, read_processor, write_processor
+
+CONFIG = "config.json"
 FILES = (CONFIG, PROCESSOR)
 ENCODERS = {"vit": "ViTModel", "vit_mae": "ViTMAEModel"}  # by model_type
 HEADS = {"vit": "ViTForImageClassification", "vit_mae": "ViTMAEForPreTraining"}
@@ -38,8 +37,6 @@ DECODER = {
 HIDDEN, DECODER_HIDDEN = "intermediate_size", "decoder_intermediate_size"
 WIDE = {HIDDEN: 3072, DECODER_HIDDEN: 2048}  # where it is missing
 ONLY = {"hidden_act": "gelu", "qkv_bias": True}  # the one value that is computed here
-DONE = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255}
-CUBIC = 3  # Pillow's number
 MOST, LAYERS = 100_000, 1_000  # of heads, widths, pixels; of layers that may be named
 Config = Mapping[str, Any]
 
@@ -68,7 +65,7 @@ def read_config(files: Config) -> dict[str, Any]:
       f"patch_size = {given.get('patch_size', 16)} does not tile image_size = "
       f"{given.get('image_size', 224)} by squares; choose another checkpoint."
     )
-  epsilon = float(given.get("layer_norm_eps", 1e-12))
+  epsilon = _share(given, "layer_norm_eps", 1e-12)
   encoder = {"name": "vit.Vit", "patch": patch, "positions": POSITIONS[kind]}
   encoder |= {"has_norm": True, **_stack(given, STACK, HIDDEN), "epsilon": epsilon}
   config: dict[str, Any] = {"method": {"name": "image.base"}}
@@ -82,11 +79,12 @@ def read_config(files: Config) -> dict[str, Any]:
     config["model"]["decoder"] = {"name": "patch_decoders.MaskedDecoder", **decoder}
     config["method"] = {
       "name": "image.mae",
-      "mask_ratio": float(given.get("mask_ratio", 0.75)),
-      "norm_pixels": bool(given.get("norm_pix_loss", False)),
+      "mask_ratio": _share(given, "mask_ratio", 0.75),
+      "norm_pixels": given.get("norm_pix_loss", False) is True,
     }
-  config["data"] = {"image_size": size, "channels": _number(given, "num_channels", 3)}
-  return _with_processor(config, files[PROCESSOR], kind)
+  data = {"image_size": size, "channels": _number(given, "num_channels", 3)}
+  method, data = read_processor(files[PROCESSOR], data, MOMENTS[kind])
+  return config | {"method": config["method"] | method, "data": data}
 
 
 def read_classes(given: Config) -> tuple[str, ...]:
@@ -97,10 +95,9 @@ def read_classes(given: Config) -> tuple[str, ...]:
   """
   count = _number(given, "num_labels", 2)
   names = given.get("id2label") or {f"{k}": f"LABEL_{k}" for k in range(count)}
-  if set(names) != {f"{k}" for k in range(len(names))}:
+  if not isinstance(names, dict) or set(names) != {f"{k}" for k in range(len(names))}:
     raise ValueError(
-      f"id2label of {CONFIG} does not number its {len(names)} classes from 0 on; mend "
-      "it."
+      f"id2label of {CONFIG} does not number its classes from 0 on; mend it."
     )
   return tuple(str(names[f"{k}"]) for k in range(len(names)))
 
@@ -143,7 +140,7 @@ def write_config(config: Config, kind: str, classes: Sequence[str] = ()) -> dict
     names = list(classes) or [f"LABEL_{k}" for k in range(method["num_classes"])]
     there["id2label"] = {f"{k}": name for k, name in enumerate(names)}
     there["label2id"] = {name: k for k, name in enumerate(names)}
-  return {CONFIG: there, PROCESSOR: _write_processor(method, data)}
+  return {CONFIG: there, PROCESSOR: write_processor(method, data)}
 
 
 def _read_kind(given: Config) -> tuple[str, bool]:
@@ -157,7 +154,8 @@ def _read_kind(given: Config) -> tuple[str, bool]:
     raise ValueError(
       f"model_type = {kind!r} is no ViT; these layouts read {', '.join(ENCODERS)}."
     )
-  named = given.get("architectures") or ["nothing"]
+  named = given.get("architectures")
+  named = named if isinstance(named, list) and named else ["nothing"]
   if named[0] not in (ENCODERS[kind], HEADS[kind]):
     raise ValueError(
       f"architectures = {named[0]!r} is not known here; of {kind} these are: "
@@ -191,104 +189,10 @@ def _named(spec: Config, names: Config, hidden: str) -> dict[str, Any]:
   return there | {hidden: int(spec["width"] * spec["mlp_ratio"])}
 
 
-def _with_processor(config: dict[str, Any], given: Any, kind: str) -> dict[str, Any]:
-  """The config with what a processor does to an image.
-
-  Raises:
-    ValueError: something that is not done here, or a size that is not the network's.
-  """
-  given = given or {}
-  for name, wanted in DONE.items():
-    found = given.get(name, wanted)
-    if found != wanted and not math.isclose(float(found), wanted, rel_tol=1e-6):
-      raise ValueError(
-        f"{name} = {found!r} of {PROCESSOR} is not done here, only {wanted!r}; mend it "
-        "if images are to be prepared so."
-      )
-  mean, deviation = (
-    tuple(float(x) for x in given.get(name, default))
-    for name, default in zip(("image_mean", "image_std"), MOMENTS[kind], strict=True)
-  )
-  if not given.get("do_normalize", True):
-    mean, deviation = (0.0,), (1.0,)
-  if min(deviation) <= 0:
-    raise ValueError(
-      f"image_std = {list(deviation)} of {PROCESSOR} must be above 0; mend it."
-    )
-  data = config["data"]
-  channels = data["channels"]
-  if channels == 1 and len(set(mean)) == len(set(deviation)) == 1:
-    mean, deviation = mean[:1], deviation[:1]  # one number thrice, for one channel
-  data = {"name": "images", **data, **_read_crop(given, tuple(data["image_size"]))}
-  method = config["method"] | {"mean": mean, "deviation": deviation}
-  return config | {"method": method, "data": data}
-
-
-def _read_crop(given: Config, size: tuple[int, int]) -> dict[str, Any]:
-  """How an image comes to its size: stretched, or its middle.
-
-  Raises:
-    ValueError: another size than the network's, or another way.
-  """
-  found = given.get("size", size)
-  short = found.get("shortest_edge") if isinstance(found, Mapping) else None
-  if short is not None and given.get("do_center_crop"):
-    if not isinstance(short, int) or short < max(size) or size[0] != size[1]:
-      raise ValueError(
-        f"size = {found} of {PROCESSOR} leaves no middle of {size[0]} x {size[1]} "
-        "pixels; mend it."
-      )
-    crop = {"crop": "center", "crop_share": size[0] / short}
-    found = given.get("crop_size", size)
-  elif short is None and not given.get("do_center_crop"):
-    crop = {"crop": "stretch"}
-  else:
-    raise ValueError(
-      f"{PROCESSOR} with size = {found} and do_center_crop = "
-      f"{bool(given.get('do_center_crop'))} is not done here: images are stretched to "
-      "height and width, or cut from the middle after shortest_edge."
-    )
-  if isinstance(found, Mapping):
-    found = (found.get("height"), found.get("width"))
-  pair = tuple(found) if isinstance(found, Sequence) else (found, found)
-  if pair != size:
-    raise ValueError(
-      f"{PROCESSOR} makes images of {pair[0]} x {pair[-1]} pixels and {CONFIG} has "
-      f"image_size = {size[0]} x {size[1]}; positions are not stretched here, so make "
-      "them one."
-    )
-  return crop
-
-
-def _write_processor(method: Config, data: Config) -> dict[str, Any]:
-  """`preprocessor_config.json`: what evaluation does to an image here.
-
-  Raises:
-    ValueError: the middle of an image is cut out whose sides differ.
-  """
-  (rows, columns), channels = data["image_size"], data["channels"]
-  size: dict[str, Any] = {"height": rows, "width": columns}
-  there: dict[str, Any] = {"image_processor_type": "ViTImageProcessor", "size": size}
-  if data["crop"] != "stretch":
-    if rows != columns:
-      raise ValueError(
-        f"data.crop = {data['crop']!r} to {rows} x {columns} pixels has no name in "
-        "these layouts, where a middle is square; train with data.crop='stretch'."
-      )
-    short = {"shortest_edge": round(rows / data["crop_share"])}
-    there = {"image_processor_type": "CLIPImageProcessor", "size": short}
-    there |= {"do_center_crop": True, "crop_size": size}
-  there |= {"do_normalize": True, "resample": CUBIC, **DONE}
-  for name, moments in (("image_mean", "mean"), ("image_std", "deviation")):
-    values = [float(x) for x in method[moments]]
-    there[name] = values * channels if len(values) == 1 else values
-  return there
-
-
 def _pair(given: Config, name: str, default: int) -> tuple[int, int]:
   """Rows and columns, told as one number or two."""
   found = given.get(name, default)
-  parts = list(found) if isinstance(found, list | tuple) else [found, found]
+  parts = found if isinstance(found, list) and len(found) == 2 else [found, found]
   rows, columns = (_number({name: part}, name, 1) for part in (parts[0], parts[-1]))
   return rows, columns
 
@@ -301,8 +205,20 @@ def _number(given: Config, name: str, default: int) -> int:
   """
   found = given.get(name, default)
   most = LAYERS if name.endswith("hidden_layers") else MOST
-  if not isinstance(found, int) or not 1 <= found <= most:
+  if type(found) is not int or not 1 <= found <= most:
     raise ValueError(
       f"{name} = {found!r} of {CONFIG} is no number of 1 to {most}; mend it."
     )
   return found
+
+
+def _share(given: Config, name: str, default: float) -> float:
+  """A number of 0 to 1.
+
+  Raises:
+    ValueError: it is none.
+  """
+  found = given.get(name, default)
+  if type(found) not in (int, float) or not 0 <= found <= 1:
+    raise ValueError(f"{name} = {found!r} of {CONFIG} lies outside [0, 1]; mend it.")
+  return float(found)

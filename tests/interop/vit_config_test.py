@@ -1,15 +1,17 @@
 """What files of a published ViT mean, and what of them is refused in one sentence."""
 
+import math
+
 import pytest
 from parity import vit as original
 
-from mdm.interop import vit_config
+from mdm.interop import mae, vit_config
 
-CLIP = {"size": {"shortest_edge": 25}, "do_center_crop": True, "crop_size": 20}
+JUNK = (None, "x", -1, 2.5, True, [], {}, [1], {"a": 1}, float("nan"), 10**20)
 
 
-def read(model="classifier", processor=None, **changes):
-  return vit_config.read_config(original.files(model, processor, **changes))
+def read(model="classifier", **changes):
+  return vit_config.read_config(original.files(model, **changes))
 
 
 def test_the_published_defaults_are_vit_base():
@@ -30,20 +32,6 @@ def test_the_published_defaults_are_vit_base():
   assert config["method"]["norm_pixels"] is False
   assert config["method"]["mean"][0] == 0.485
   assert encoder["epsilon"] == decoder["epsilon"] == 1e-12
-
-
-def test_a_processor_is_what_prepares_images():
-  config = read(processor={"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]})
-  assert config["method"]["mean"] == (0.1, 0.2, 0.3)
-  assert config["method"]["deviation"] == (1.0, 2.0, 3.0)
-  assert config["data"]["crop"] == "stretch"
-  assert read()["method"]["mean"] == (0.5, 0.5, 0.5)
-  bare = read(processor={"do_normalize": False, "size": 20})["method"]
-  assert (bare["mean"], bare["deviation"]) == ((0.0,), (1.0,))
-  middle = read(processor=CLIP)["data"]
-  assert (middle["crop"], middle["crop_share"]) == ("center", 0.8)
-  grey = read(num_channels=1)
-  assert grey["method"]["mean"] == (0.5,) and grey["data"]["channels"] == 1
 
 
 def test_a_hidden_width_that_no_ratio_gives_is_met_all_the_same():
@@ -69,7 +57,8 @@ def test_a_hidden_width_that_no_ratio_gives_is_met_all_the_same():
     ({"hidden_size": "16"}, "hidden_size = '16' of config.json is no number"),
     ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000 of config"),
     ({"image_size": 10**12}, "image_size = 1000000000000 of config.json is no number"),
-    ({"id2label": {"1": "ant", "2": "bee"}}, "does not number its 2 classes from 0"),
+    ({"layer_norm_eps": "x"}, r"layer_norm_eps = 'x' of config.json lies outside"),
+    ({"id2label": {"1": "ant", "2": "bee"}}, "does not number its classes from 0"),
   ],
 )
 def test_a_config_that_is_not_computed_here_is_refused(changes, answer):
@@ -78,31 +67,25 @@ def test_a_config_that_is_not_computed_here_is_refused(changes, answer):
   assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-  ("processor", "answer"),
-  [
-    ({"do_resize": False}, "do_resize = False of preprocessor_config.json is not done"),
-    ({"rescale_factor": 1.0}, "rescale_factor = 1.0 of preprocessor"),
-    ({"image_std": [0.5, 0.5, 0]}, "must be above 0"),
-    (
-      {"size": 24},
-      "makes images of 24 x 24 pixels and config.json has image_size = 20",
-    ),
-    ({"size": {"height": 20, "width": 24}}, "images of 20 x 24 pixels"),
-    (CLIP | {"crop_size": {"height": 24, "width": 24}}, "images of 24 x 24 pixels"),
-    (CLIP | {"size": {"shortest_edge": 10}}, "leaves no middle of 20 x 20"),
-    ({"size": {"shortest_edge": 20}}, "do_center_crop = False is not done here"),
-    ({"size": 20, "do_center_crop": True}, "do_center_crop = True is not done here"),
-  ],
-)
-def test_a_processor_that_does_otherwise_is_refused(processor, answer):
-  with pytest.raises(ValueError, match=answer) as error:
-    read(processor=processor)
-  assert "\n" not in str(error.value)
+def test_base_has_as_many_weights_as_transformers_says():
+  counts = []
+  for kind, architecture in vit_config.HEADS.items():
+    given = {"model_type": kind, "architectures": [architecture], "num_labels": 1000}
+    files = {"config.json": given, "preprocessor_config.json": None}
+    shapes = mae.stored_shapes(vit_config.read_config(files))
+    counts.append(sum(math.prod(x.shape) for x in shapes.values()))
+  assert counts == [86_567_656, 111_907_840]
 
 
-def test_a_middle_whose_sides_differ_has_no_name_there():
-  config = read()
-  config["data"] |= {"image_size": (20, 24), "crop": "center", "crop_share": 1.0}
-  with pytest.raises(ValueError, match=r"to 20 x 24 pixels has no name"):
-    vit_config.write_config(config, "vit")
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@pytest.mark.parametrize("model", original.MODELS)
+def test_whatever_stands_in_a_config_is_taken_or_refused_in_one_sentence(model, junk):
+  names, refused = original.files(model)["config.json"], []
+  for name in names:
+    try:
+      read(model, **{name: junk})
+    except ValueError as error:
+      refused.append(str(error))
+  assert len(refused) >= 8
+  for words in refused:
+    assert "\n" not in words and any(f"{name} " in words for name in names)
