@@ -45,32 +45,51 @@ def bench_step(
   """
   began = time.perf_counter()
   run = loop.prepare_run(cfg, workdir, evaluators={}, clock=Clock())
-  numbers: dict[str, Any] = {"start/prepare_s": time.perf_counter() - began}
-  step: Any = run.step
   try:
     with jax.set_mesh(run.mesh), StopRequest() as stop:
-      with step_costs.nothing_compiled():
-        state = jax.block_until_ready(run.make_state())
-        (batch,) = _draw(run, 0, 1)
-        numbers |= step_costs.compile_costs(step, state, batch)
-        state, _ = _bare_steps(run, state, [batch])
-        numbers["start/first_step_s"] = time.perf_counter() - began
-      state, pairs = time_pairs(run, state, stop, steps=steps, rounds=rounds)
-      numbers |= summarise(pairs, int(run.train.batch))
-      saved = step_costs.checkpoint_costs(run, state, rounds=min(rounds, 5))
+      _, numbers, pairs = bench_run(run, stop, began, steps=steps, rounds=rounds)
   finally:
     run.checkpoints.close()
-  every = run.plan.checkpoint_every or run.plan.steps
-  step_s, gflop = numbers["bare/step_s"], numbers["step/products_gflop"]
-  saved["checkpoint/share"] = saved["checkpoint/blocks_s"] / (every * step_s)
-  numbers |= saved | step_costs.peak_share(gflop, step_s, cfg.dtype)
-  numbers["memory/peak_mib"] = step_costs.peak_memory_mib()
+  numbers |= step_costs.peak_share(
+    numbers["step/products_gflop"], numbers["bare/step_s"], cfg.dtype
+  )
   return {
     "numbers": step_costs.plain(numbers),
     "pairs": pairs,
     "config": cfg.to_dict(),
     "hardware": describe_hardware(),
   }
+
+
+def bench_run(
+  run: loop.Run, stop: StopRequest, began: float, *, steps: int, rounds: int
+) -> tuple[State, dict[str, Any], Pairs]:
+  """The state in the end, numbers and pairs of a run that was prepared just now.
+
+  Args:
+    run: of which nothing was compiled; its mesh is set.
+    stop: ends it early.
+    began: when its preparation began, by `time.perf_counter`.
+    steps: steps of each half of a pair.
+    rounds: pairs.
+  """
+  numbers: dict[str, Any] = {"start/prepare_s": time.perf_counter() - began}
+  step: Any = run.step
+  with step_costs.nothing_compiled():
+    state = jax.block_until_ready(run.make_state())
+    (batch,) = _draw(run, 0, 1)
+    numbers |= step_costs.compile_costs(step, state, batch)
+    state, _ = _bare_steps(run, state, [batch])
+    numbers["start/first_step_s"] = time.perf_counter() - began
+  state, pairs = time_pairs(run, state, stop, steps=steps, rounds=rounds)
+  numbers |= summarise(pairs, int(run.train.batch))
+  saved = step_costs.checkpoint_costs(run, state, rounds=min(rounds, 5))
+  every = run.plan.checkpoint_every or run.plan.steps
+  between = every * numbers["bare/step_s"]
+  saved["checkpoint/share"] = saved["checkpoint/blocks_s"] / between
+  numbers |= saved
+  numbers["memory/peak_mib"] = step_costs.peak_memory_mib()
+  return state, numbers, pairs
 
 
 def time_pairs(

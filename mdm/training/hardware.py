@@ -12,7 +12,8 @@ def describe_hardware() -> str:
 
   For example "2 cores of AMD EPYC 7B13" or "8 x TPU v5 lite, 4 cores of ...".
   """
-  cores = f"{count_cores()} cores of {_processor()}"
+  count = count_cores()
+  cores = f"{count} core{'s' * (count != 1)} of {_processor()}"
   devices = jax.devices()
   if devices[0].platform == "cpu":
     return cores

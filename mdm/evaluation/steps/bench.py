@@ -14,6 +14,9 @@ and the parts of the problem, forward and backward, which PyTorch's side may hav
 `floor_s` is what a step must take: its products at the highest rate that any library
 reached here in the same rounds, then the optimiser's passes over memory. `peak_share`
 is that of the products in a step.
+
+Before that the loop is timed beside the bare step, on noise that is sent to the device
+for each step, and what starts once, as for a config (`evaluation/bench.py`).
 """
 
 import functools
@@ -28,8 +31,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from mdm.evaluation.attention.entrants import describe_program
-from mdm.evaluation.flops import count_flops
+from mdm.evaluation import bench, step_costs
 from mdm.evaluation.rates import Rates, open_gauge
 from mdm.evaluation.steps.problems import Part, StepProblem
 from mdm.evaluation.torch_process import TorchProcess, count_threads
@@ -42,9 +44,11 @@ from mdm.training.keys import stream_keys
 from mdm.training.place import place_in_training
 from mdm.training.state import State
 from mdm.training.step import objective
+from mdm.training.stopping import StopRequest
 
 SCRIPT = Path(__file__).with_name("in_torch.py")
 NEEDS = ("torch", "numpy", "transformers")
+LOOP_ROUNDS = 3  # pairs of the loop and the bare step
 UPDATE_BYTES = 7 * 4  # a parameter: read it, gradient, two moments; write all but one
 PEER_KINDS = {
   "step": "step",
@@ -77,21 +81,27 @@ def bench_problem(
   Raises:
     ValueError: a wrong setting, or an interpreter that cannot run the peer.
   """
-  with tempfile.TemporaryDirectory() as folder:
+  began = time.perf_counter()
+  with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
     run = prepare(problem, cfg, folder)
-    run.checkpoints.close()
+    try:
+      with jax.set_mesh(run.mesh):
+        few = min(rounds, LOOP_ROUNDS)
+        state, found, _ = bench.bench_run(run, stop, began, steps=steps, rounds=few)
+    finally:
+      run.checkpoints.close()
     parts = problem.parts(run.method, cfg)
     notes, numbers = [], {}
     gauge = open_gauge(compute_dtype(cfg.dtype).name)
     if torch is None:
       with jax.set_mesh(run.mesh):
-        measures, found = open_ours(run, parts, steps)
+        measures = open_ours(run, state, parts, steps)
         times = time_rounds(measures, rounds, each=gauge.measure)
     else:
       settings = problem.describe(run.method, cfg)
       with jax.set_mesh(run.mesh), TorchProcess(torch, SCRIPT, NEEDS) as process:
         theirs, told = open_torch(process, problem, cfg, settings, steps)
-        measures, found = open_ours(run, parts, steps)
+        measures = open_ours(run, state, parts, steps)
         mixed = interleave(measures, theirs)
         times = time_rounds(mixed, rounds, each=gauge.measure)
         told |= process.ask(memory=True)
@@ -100,11 +110,12 @@ def bench_problem(
         f"PyTorch {told['version']} on {told['device']}, {count_threads()} threads, "
         "AdamW as it comes and fused"
       )
+  found["parameters"] = sum(x.size for x in jax.tree.leaves(run.abstract_state.params))
   numbers = found | numbers | summarise(times, parts, int(cfg.train.batch))
   if run.mesh.size == 1:
     numbers |= compare_with_floor(numbers, gauge.rates)
   rest = {"config": cfg.to_dict(), "hardware": describe_hardware(), "notes": notes}
-  return {"numbers": numbers, "times": times, **rest}
+  return {"numbers": step_costs.plain(numbers), "times": times, **rest}
 
 
 def prepare(
@@ -124,26 +135,16 @@ def prepare(
 
 
 def open_ours(
-  run: loop.Run, parts: Sequence[Part], steps: int
-) -> tuple[dict[str, Measure], dict[str, float]]:
-  """What times one call of each kind and part, and numbers of the compiled step."""
-  state = run.make_state()
+  run: loop.Run, state: State, parts: Sequence[Part], steps: int
+) -> dict[str, Measure]:
+  """What times one call of each kind and part; the step takes the state for its own."""
   batch = sharding.put_batch(run.mesh, next(run.feed.batches(0)))
   losses = functools.partial(loss_of, run, batch)
-  began = time.perf_counter()
-  jitted: Any = run.step
-  step = jitted.lower(state, batch).compile()
-  numbers = {
-    "step/compile_s": time.perf_counter() - began,
-    "step/memory_mib": describe_program(step)["memory_mib"],
-    "step/products_gflop": count_flops(jax.grad(losses), state.params, state) / 1e9,
-    "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
-  }
   held = [state]
 
   def take(state: State) -> State:
     """A step, whose state becomes the next one's."""
-    held[0], _ = step(state, batch, jitted.seed)
+    held[0], _ = run.step(state, batch)
     return held[0]
 
   def differentiated(part: Part) -> Callable[[State], Any]:
@@ -166,7 +167,7 @@ def open_ours(
     jax.block_until_ready(result)
     return (time.perf_counter() - began) / steps
 
-  return {name: functools.partial(measure, name) for name in runs}, numbers
+  return {name: functools.partial(measure, name) for name in runs}
 
 
 def loss_of(

@@ -35,6 +35,7 @@ def test_ours_and_theirs_are_timed_in_the_same_rounds(
   fake, tmp_path, capsys, monkeypatch
 ):
   monkeypatch.setattr(step_mae, "RATIOS", (0.0, 0.5))
+  monkeypatch.setattr(step_bench, "LOOP_ROUNDS", 1)
   path = tmp_path / "bench.json"
   assert run("--rounds", 2, "--vs", "torch", "--torch", fake, "--json", path) == 0
   report = json.loads(path.read_text())
@@ -45,7 +46,10 @@ def test_ours_and_theirs_are_timed_in_the_same_rounds(
   assert numbers["torch/parameters"] == 8 and numbers["parameters"] > 1_000
   ratios = [4.0 / ours for ours in times["step"]]
   assert np.isclose(numbers["torch/step_fused_over_ours"], np.median(ratios))
-  assert numbers["step/compile_s"] > 0 and numbers["encoder/0_over_share"] == 1
+  assert numbers["compile/step_s"] > 0 and numbers["encoder/0_over_share"] == 1
+  assert 0 < numbers["start/prepare_s"] < numbers["start/first_step_s"]
+  assert numbers["loop/step_s"] > 0 and numbers["checkpoint/mib"] > 0
+  assert numbers["memory/peak_mib"] > 1 and numbers["bare/step_s"] > 0
   said = capsys.readouterr().out
   assert "PyTorch float32 on cpu" in said and "torch/forward_over_ours" in said
 
