@@ -1,11 +1,11 @@
 """Published ViT and ViTMAE checkpoints: their weights as ours, and ours as theirs.
 
-Theirs is a folder with `config.json`, `model.safetensors` and, for what prepares
-images, `preprocessor_config.json`. Ours are `methods.image.mae.Mae`, its encoder alone,
-or `methods.image.classify.Classify` on a class token. The weights are those of
-facebookresearch/mae under other names, queries, keys and values apart. What is read is
-complete, or an error that lists every weight that is not; what is written and read
-again is the same, bit for bit.
+Theirs is a folder with `config.json`, `model.safetensors` (or `pytorch_model.bin`, read
+without PyTorch) and, for what prepares images, `preprocessor_config.json`. Ours are
+`methods.image.mae.Mae`, its encoder alone, or `methods.image.classify.Classify` on a
+class token. The weights are those of facebookresearch/mae under other names, queries,
+keys and values apart. What is read is complete, or an error that lists every weight
+that is not; what is written and read again is the same, bit for bit.
 
 Source: transformers 5.23, `models/vit` and `models/vit_mae`: names and shapes.
 Differences:
@@ -25,12 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from mdm.interop import layout, mae, safetensors
+from mdm.interop import layout, mae, safetensors, torch_file
 from mdm.interop.layout import Arrays, Params
 from mdm.interop.vit_config import CONFIG, FILES, read_config, write_config
 
 Config = Mapping[str, Any]
-WEIGHTS, PREFIX, UNREAD = "model.safetensors", "vit.", ("pooler.",)
+WEIGHTS, OLDER = "model.safetensors", "pytorch_model.bin"
+PREFIX, UNREAD = "vit.", ("pooler.",)
 QKV = ("qkv", ("query", "key", "value"))
 NAMES = (  # in the layout mae, and there
   (r"^cls_token$", "embeddings.cls_token"),
@@ -110,8 +111,12 @@ def load_checkpoint(
   folder = Path(folder)
   if config is None:
     config = read_config(read_files(folder))
-  arrays, _ = safetensors.read_arrays(folder / WEIGHTS)
-  return dict(config), import_weights(arrays, config, folder / WEIGHTS)
+  path = folder / WEIGHTS
+  if not path.is_file() and (folder / OLDER).is_file():
+    path = folder / OLDER
+    return dict(config), import_weights(torch_file.read_arrays(path), config, path)
+  arrays, _ = safetensors.read_arrays(path)
+  return dict(config), import_weights(arrays, config, path)
 
 
 def save_checkpoint(

@@ -136,6 +136,16 @@ def test_bad_input_is_refused_in_one_sentence(
   assert not (tmp_path / "out").exists()
 
 
+def test_a_photo_is_prepared_as_by_the_original(folders, tmp_path):
+  given = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4], "resample": 3}
+  original.write("encoder", tmp_path / "theirs", given)
+  assert run("import", tmp_path / "theirs", tmp_path / "ours") == 0
+  model = mdm.load(tmp_path / "ours")
+  pixels = model.view(STORED["input/photo"])
+  ready = model.method.bind({}).prepare({"image": pixels[None]}, train=False)[0]
+  np.testing.assert_allclose(ready, STORED["output/photo"], atol=1e-5)
+
+
 def test_an_image_of_another_size_is_stretched_as_the_processor_says(folders):
   model = mdm.load(folders / "ours/classifier")
   wide = np.repeat(IMAGES[0], 2, axis=1)  # b 2x

@@ -125,6 +125,20 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, answer):
     vit.load_checkpoint(tmp_path)
 
 
+def test_a_file_of_pytorch_is_read_where_there_is_no_other(tmp_path, monkeypatch):
+  original.write("mae", tmp_path)
+  (tmp_path / "pytorch_model.bin").write_bytes(b"of PyTorch")
+  asked = []
+  read = lambda path: asked.append(path.name) or original.weights("mae")  # noqa: E731
+  monkeypatch.setattr(vit.torch_file, "read_arrays", read)
+  vit.load_checkpoint(tmp_path)
+  assert not asked
+  (tmp_path / "model.safetensors").unlink()
+  _, params = vit.load_checkpoint(tmp_path)
+  assert asked == ["pytorch_model.bin"]
+  jax.tree.map(np.testing.assert_array_equal, params, original.params("mae"))
+
+
 def test_a_config_of_huge_sizes_is_refused_before_anything_is_made(tmp_path):
   original.write("mae", tmp_path)
   given = original.files("mae")["config.json"]

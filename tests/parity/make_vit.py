@@ -2,7 +2,7 @@
 
   python tests/parity/make_vit.py [OUTPUT]
 
-The interpreter needs torch and transformers (tried: torch 2.13, transformers 5.23).
+The interpreter needs torch, transformers and Pillow (tried: 2.13, 5.23, 12).
 Nothing of them is needed to run the tests, which read the numbers. The keys are listed
 in README.md beside this file.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors.numpy import load_file
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.models.vit_mae import modeling_vit_mae
 
 ROWS, SIDE, CLASSES = 3, 20, ("ant", "bee", "crane", "crane")
@@ -33,6 +34,7 @@ DECODER = {
   "decoder_num_hidden_layers": 1,
   "decoder_num_attention_heads": 3,
 }
+PREPARED = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4], "resample": 3}
 FIXED = ("position_embeddings", "decoder_pos_embed")
 DROPPED = ("transformers_version", "dtype")
 
@@ -43,7 +45,11 @@ def main(output: str) -> None:
   image = rng.integers(0, 256, (ROWS, SIDE, SIDE, 3)).astype(np.uint8)
   noise = rng.random((ROWS, (SIDE // 4) ** 2)).astype(np.float32)
   pixels = torch.from_numpy((image / 255.0 - 0.5) / 0.5).float().permute(0, 3, 1, 2)
-  numbers = {"input/image": image, "input/noise": noise}
+  photo = rng.integers(0, 256, (30, 44, 3)).astype(np.uint8)
+  numbers = {"input/image": image, "input/noise": noise, "input/photo": photo}
+  processor = ViTImageProcessorPil(**PREPARED, size={"height": SIDE, "width": SIDE})
+  ready = processor(images=photo, return_tensors="np")["pixel_values"][0]
+  numbers["output/photo"] = ready.transpose(1, 2, 0)
 
   named = transformers.ViTConfig(**SIZES, id2label=dict(enumerate(CLASSES)))
   classifier = randomize(transformers.ViTForImageClassification(named), rng)
@@ -72,7 +78,8 @@ def randomize(model: torch.nn.Module, rng: np.random.Generator) -> torch.nn.Modu
       if is_fixed and name.endswith(FIXED):
         parameter.copy_(table(parameter.shape[-1]))
       else:
-        drawn = rng.normal(0.0, 0.3, parameter.shape).astype(np.float32)
+        is_scale = "norm" in name and name.endswith("weight")
+        drawn = rng.normal(float(is_scale), 0.3, parameter.shape).astype(np.float32)
         parameter.copy_(torch.from_numpy(drawn))
   return model.eval()
 

@@ -53,7 +53,7 @@ def test_a_classifiers_logits_are_the_originals(scan):
     lambda m, batch: m.logits(m.prepare(batch, train=False), train=False),
     scan=scan,
   )
-  assert np.ptp(STORED["classifier/logits"]) > 1
+  assert STORED["classifier/logits"].std(axis=0).min() > 0.1  # of images
   np.testing.assert_allclose(found, STORED["classifier/logits"], atol=1e-5)
 
 
