@@ -37,12 +37,9 @@ def read_mae(
 ) -> tuple[Config, Params]:
   """The whole config that a file stands for, and its parameters."""
   found, params = mae.load_checkpoint(source, None, **known)
-  cfg = config.base()
-  cfg.method = found["method"] or {"name": "image.base"}
-  cfg.model = found["model"]
-  cfg.data = {"name": "images", **found["data"]}
-  for override in overrides:
-    config.apply_override(cfg, override)
+  found["method"] = found["method"] or {"name": "image.base"}
+  found["data"] = {"name": "images", **found["data"]}
+  cfg = whole_config(found, overrides)
   if overrides:  # they may change how parameters lie
     _, params = mae.load_checkpoint(source, cfg.to_dict())
   return cfg, params
@@ -62,11 +59,7 @@ def read_vit(
   """The whole config that a folder of ViT or ViTMAE stands for, and its parameters."""
   del known
   found, params = vit.load_checkpoint(source)
-  cfg = config.base()
-  for name, section in found.items():
-    cfg[name] = section
-  for override in overrides:
-    config.apply_override(cfg, override)
+  cfg = whole_config(found, overrides)
   if overrides:  # they may change how parameters lie
     _, params = vit.load_checkpoint(source, cfg.to_dict())
   return cfg, params
@@ -160,6 +153,16 @@ def image_settings(model: Model, layout: str = "mae") -> dict[str, Any]:
     settings["method"] = {"num_classes": method.num_classes, "norm": method.norm}
   rows, columns, channels = weights.image_shape(model.cfg)
   return settings | {"data": {"image_size": (rows, columns), "channels": channels}}
+
+
+def whole_config(sections: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+  """A config with some sections as given, then changed by overrides."""
+  cfg = config.base()
+  for name, section in sections.items():
+    cfg[name] = section
+  for override in overrides:
+    config.apply_override(cfg, override)
+  return cfg
 
 
 def pick(module: Any, names: Iterable[str]) -> dict[str, Any]:

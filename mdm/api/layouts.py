@@ -27,6 +27,7 @@ from mdm.api.image_layouts import (
   read_mae,
   read_names,
   read_vit,
+  whole_config,
   write_mae,
   write_vit,
 )
@@ -239,11 +240,7 @@ def _read_bert(
   """The whole config that a checkpoint stands for, and its parameters."""
   del known
   found, params = bert.load_checkpoint(source)
-  cfg = config.base()
-  for name, section in found.items():
-    cfg[name] = section
-  for override in overrides:
-    config.apply_override(cfg, override)
+  cfg = whole_config(found, overrides)
   if overrides:
     arrays, _ = safetensors.read_arrays(source / bert.WEIGHTS)
     params = bert.import_weights(arrays, cfg.model.network.to_dict(), source)
