@@ -3,14 +3,18 @@
 Such a file is a zip with a pickle, which may name any function, and the numbers of each
 tensor beside it. Here a name means a tensor, a container, or nothing: whatever else the
 pickle asks for becomes an empty thing that is thrown away, so that an optimiser's
-state or a command line that was saved along does no harm and no good.
+state or a command line that was saved along does no harm and no good. A file takes no
+more memory than it is long: none of it is compressed, no tensor has more numbers than
+its storage, and the pickle counts no more things than it has bytes.
 
 Source: the zip format of torch.save since PyTorch 1.6, torch/serialization.py.
 """
 
 import collections
 import io
+import math
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -82,7 +86,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as file:
       content = _read(file)
   except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, IndexError,
-          AttributeError, TypeError, OSError) as error:  # fmt: skip
+          AttributeError, TypeError, OSError, OverflowError,
+          RuntimeError, NotImplementedError, ValueError) as error:  # fmt: skip
     raise ValueError(
       f"weights file {path} is damaged ({error}); fetch it again."
     ) from None
@@ -101,6 +106,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 def _read(file: zipfile.ZipFile) -> Any:
   """What was saved, with NumPy arrays for tensors."""
+  if any(info.compress_type != zipfile.ZIP_STORED for info in file.infolist()):
+    raise KeyError("it is compressed, which PyTorch does not do")
   pickles = [n for n in file.namelist() if n.rpartition("/")[2] == "data.pkl"]
   if not pickles:
     raise KeyError("it has no data.pkl")
@@ -121,7 +128,21 @@ def _read(file: zipfile.ZipFile) -> Any:
       storages[key] = numbers if order == "<" else numbers.byteswap()
     return storages[key]
 
-  return _Reader(io.BytesIO(file.read(pickles[0])), find_storage).load()
+  content = file.read(pickles[0])
+  _check_places(content)
+  return _Reader(io.BytesIO(content), find_storage).load()
+
+
+def _check_places(content: bytes) -> None:
+  """Refuses a pickle whose memory of things seen has far places, room for all.
+
+  Raises:
+    UnpicklingError: a place beyond the pickle's length.
+  """
+  for opcode, place, _ in pickletools.genops(content):
+    is_put = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT")
+    if is_put and int(place or 0) > len(content):
+      raise pickle.UnpicklingError(f"place {place} in so short a pickle")
 
 
 class _Reader(pickle.Unpickler):
@@ -159,6 +180,8 @@ def _tensor(
   is_empty = 0 in shape
   if offset < 0 or min(strides, default=0) < 0 or not (is_empty or last < storage.size):
     raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+  if math.prod(shape) > storage.size:
+    raise pickle.UnpicklingError("a tensor has more numbers than its storage")
   if is_empty:
     return np.zeros(shape, storage.dtype)
   sizes = [step * storage.itemsize for step in strides]

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mdm.interop import torch_file
 from mdm.interop.torch_file import read_arrays
 
 FILE = Path(__file__).with_name("torch_file.pth")
@@ -95,6 +97,48 @@ def test_a_view_past_the_end_is_refused(tmp_path):
   path = change(tmp_path / "far.pth", "data.pkl", turn)
   with pytest.raises(ValueError, match="reaches beyond its storage"):
     read_arrays(path)
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path):
+  with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as file:
+    file.writestr("archive/data.pkl", pickle.dumps({}))
+    file.writestr("archive/data/0", bytes(10**7))
+  assert (tmp_path / "bomb.pth").stat().st_size < 20_000
+  tracemalloc.start()
+  with pytest.raises(ValueError, match=r"bomb\.pth is damaged \(.*it is compressed"):
+    read_arrays(tmp_path / "bomb.pth")
+  assert tracemalloc.get_traced_memory()[1] < 1e6
+  tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+  ("shape", "strides"), [((10**12,), (0,)), ((2**40, 2**40), (0, 0)), ((7,), (0,))]
+)
+def test_one_number_is_not_made_many(shape, strides):
+  with pytest.raises(pickle.UnpicklingError, match="more numbers than its storage"):
+    torch_file._tensor(np.zeros(6, np.float32), 0, shape, strides)
+
+
+@pytest.mark.parametrize(
+  "content",
+  [
+    b"\x80\x02}r\xff\xff\xff\x7f.",  # its memo would take 32 GB
+    b"\x80\x02}p9999999999999\n.",
+    b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes that are not there
+    b"\x80\x02X\xff\xff\xff\x7fa.",
+    b"\x80\x09.",
+    b"(" * 50,
+    b"",
+  ],
+)
+def test_a_forged_pickle_is_refused_in_one_sentence_and_little_room(tmp_path, content):
+  path = packed(tmp_path / "forged.pth", content)
+  tracemalloc.start()
+  with pytest.raises(ValueError, match=r"forged\.pth is damaged") as caught:
+    read_arrays(path)
+  assert tracemalloc.get_traced_memory()[1] < 1e6
+  tracemalloc.stop()
+  assert "\n" not in str(caught.value)
 
 
 def test_files_that_are_none_are_told_apart(tmp_path):
