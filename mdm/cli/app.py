@@ -39,7 +39,7 @@ ROOMS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns its exit status."""
-  args = _parse(argv)
+  args = parse(argv)
   _set_environment()
   args.is_own_process = argv is None
   if args.is_own_process:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   return result if isinstance(result, int) else 0
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
   """The arguments of one command.
 
   Files may come after the options: before Python 3.13 `nargs="*"` takes no file where
