@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ from mdm.cli import (
 )
 from mdm.cli.memory import keep_memory
 
+WIDTH = 80  # of a command's description
+EXAMPLES = (
+  "mdm predict reader photo.png",
+  "mdm train configs/image/mae_folder.py --workdir runs/mae --set data.folder=photos",
+)
 ROOMS = (
   training,
   compiling,
@@ -142,16 +148,24 @@ def make_parser() -> argparse.ArgumentParser:
     help="write the result as JSON, to standard output without a FILE or with -",
   )
   parser = argparse.ArgumentParser(
-    prog="mdm", description="Everything done with a mask, in JAX."
+    prog="mdm",
+    description="Everything done with a mask, in JAX. `mdm COMMAND --help` tells more.",
+    epilog=_list_examples(EXAMPLES),
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument("--version", action="store_true", help="print the version")
   parser.set_defaults(run=_version, debug=False, joins=False, has_peers=False)
   commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-  def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
-    """A command with the options that all share."""
+  def add(name: str, run: Any, text: str, *examples: str) -> argparse.ArgumentParser:
+    """A command with the options that all share; its help ends with the examples."""
     command = commands.add_parser(
-      name, parents=[common], help=text, description=text, epilog=f"example: {example}"
+      name,
+      parents=[common],
+      help=text,
+      description=textwrap.fill(text, WIDTH),
+      epilog=_list_examples(examples),
+      formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.set_defaults(run=run)
     return command
@@ -159,6 +173,12 @@ def make_parser() -> argparse.ArgumentParser:
   for room in ROOMS:
     room.add_commands(add)
   return parser
+
+
+def _list_examples(examples: Sequence[str]) -> str:
+  """The end of a help: lines that can be copied."""
+  head = "example:" if len(examples) == 1 else "examples:"
+  return "\n  ".join([head, *examples])
 
 
 def _version(args: argparse.Namespace) -> int:

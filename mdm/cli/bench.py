@@ -1,10 +1,10 @@
 """Commands on the machine: bench, doctor."""
 
 import argparse
-import itertools
 from typing import Any
 
-from mdm.cli import encoding, hearing
+from mdm.cli import attention, encoding, hearing
+from mdm.cli.options import add_overrides, split_names
 from mdm.cli.output import print_numbers, write_result
 
 STEPS = {"step": "30", "reader": "1,2,3,5", "sampler": "64"}
@@ -26,6 +26,21 @@ PEERS = {
 }
 DECODERS = {"reader": "pd,lc,ar", "hearing": "greedy,beam"}
 SAMPLE = {"reader": 256, "hearing": 32}
+EXAMPLES = (
+  "mdm bench step configs/diffusion/mdiff4str_tiny.py    # the loop beside a bare step",
+  "mdm bench step image.mae                              # a step of a fixed problem",
+  "mdm bench resume configs/diffusion/md4_chars.py       # from stopped to going on",
+  "mdm bench rendering",
+  "mdm bench frontend",
+  "mdm bench reader --json numbers.json",
+  "mdm bench hearing runs/ctc_prompts",
+  "mdm bench encode models/minilm --limit 256",
+  "mdm bench sampler runs/text --samplers ancestral,remdm_cap",
+  "mdm bench speech configs/speech/ctc_prompts.py",
+  "mdm bench times runs/text",
+  "mdm bench attention --decode                          # one token before a cache",
+  "mdm bench attention --aot v5e                         # compiled, not run",
+)
 
 
 def add_commands(add: Any) -> None:
@@ -37,9 +52,11 @@ def add_commands(add: Any) -> None:
     "the loop against bare passes, how soon a stopped training goes on, rendering, "
     "features of sound, what buckets and two losses save on speech, or how a loss "
     "varies by how its times are drawn",
-    "mdm bench reader --json numbers.json",
+    *EXAMPLES,
   )
-  bench.add_argument("what", choices=tuple(COMMANDS))
+  bench.add_argument(
+    "what", metavar="WHAT", choices=tuple(COMMANDS), help=", ".join(COMMANDS)
+  )
   bench.add_argument(
     "config",
     nargs="?",
@@ -47,7 +64,7 @@ def add_commands(add: Any) -> None:
     help="config or a method's name for step; config for resume; run or model for "
     "reader (default: reader), hearing and encode; any for the rest",
   )
-  bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  add_overrides(bench)
   bench.add_argument(
     "--steps",
     help="step: steps per round (30; of a method 1); reader, sampler: denoising passes "
@@ -71,9 +88,13 @@ def add_commands(add: Any) -> None:
   _add_reader_options(bench.add_argument_group("bench reader"))
   hearing.add_options(bench.add_argument_group("bench hearing"))
   encoding.add_options(bench.add_argument_group("bench encode"))
-  _add_attention_options(bench.add_argument_group("bench attention"))
+  attention.add_options(bench.add_argument_group("bench attention"))
   sampler = bench.add_argument_group("bench sampler")
-  sampler.add_argument("--samplers", default="ancestral,low_confidence")
+  sampler.add_argument(
+    "--samplers",
+    default="ancestral,low_confidence",
+    help="names of mdm/decoding/settings.py (default: ancestral,low_confidence)",
+  )
   sampler.add_argument("--length", type=int, help="tokens (default: the training's)")
   sampler.add_argument("--top-p", type=float, default=1.0, help="(default: 1, all)")
   add(
@@ -81,6 +102,7 @@ def add_commands(add: Any) -> None:
     doctor_command,
     "what is installed, which devices, what is missing",
     "mdm doctor",
+    "mdm doctor --json machine.json",
   )
 
 
@@ -106,27 +128,6 @@ def _add_reader_options(reader: Any) -> None:
   reader.add_argument(
     "--misses", metavar="FILE", help="misread words: a table, or a sheet if a .png"
   )
-
-
-def _add_attention_options(attention: Any) -> None:
-  attention.add_argument(
-    "--shapes", nargs="+", default=[], metavar="B,H,K,N,D,W", help="sizes of problems"
-  )
-  attention.add_argument("--backends", default="auto", help="of our attention")
-  attention.add_argument(
-    "--patterns", default="iid", help="of scores: iid,clustered,recency,learned"
-  )
-  attention.add_argument(
-    "--run", dest="learned", help="with dynamic masks, whose scores are learned"
-  )
-  attention.add_argument(
-    "--decode", action="store_true", help="one new token before N - 1 in a cache"
-  )
-  attention.add_argument("--dtype", help="(float32 on a CPU, else bfloat16)")
-  attention.add_argument(
-    "--aot", metavar="CHIP", help="compile for v5e, v5p, v6e or h200; runs nothing"
-  )
-  attention.add_argument("--plot", metavar="FILE.png", help="time against length")
 
 
 def bench_command(args: argparse.Namespace) -> None:
@@ -210,53 +211,6 @@ def bench_speech_command(args: argparse.Namespace) -> None:
   write_result(args, report)
 
 
-def bench_attention_command(args: argparse.Namespace) -> None:
-  """`mdm bench attention`."""
-  from mdm import api
-
-  if args.aot:
-    compile_attention_command(args)
-    return
-  report = api.bench_attention(
-    args.shapes,
-    backends=_names(args.backends),
-    peers=_peers(args),
-    patterns=_names(args.patterns),
-    run=args.learned,
-    decode=args.decode,
-    dtype=args.dtype,
-    rounds=_rounds(args),
-    torch=args.torch,
-    plot=args.plot,
-  )
-  rates = report["rates"]
-  print(
-    f"on {report['hardware']}: {rates['flops_per_s'] / 1e9:,.0f} GFLOP/s, "
-    f"{rates['bytes_per_s'] / 1e9:,.1f} GB/s, {rates['exps_per_s'] / 1e9:,.2f} G "
-    f"exponentials/s ({rates['source']})"
-  )
-  print("\n".join(report["notes"]))
-  write_result(args, report)
-
-
-def compile_attention_command(args: argparse.Namespace) -> None:
-  """`mdm bench attention --aot CHIP`."""
-  from mdm import api
-  from mdm.evaluation.attention.aot import format_rows
-  from mdm.evaluation.attention.floor import Case
-
-  report = api.compile_attention(args.aot, args.shapes, dtype=args.dtype)
-  rows = report["rows"]
-  for _, case in itertools.groupby(rows, lambda row: [row[x] for x in Case._fields]):
-    print(format_rows(list(case)))
-  print(
-    f"compiled for {report['device']} in {report['dtype']}, not measured: the "
-    "compiler's own counts (a loop's body once) and estimate; xla and splash are "
-    "dense, another function, and splash tells the compiler nothing of its work"
-  )
-  write_result(args, report)
-
-
 def bench_reader_command(args: argparse.Namespace) -> None:
   """`mdm bench reader`."""
   from mdm import api
@@ -283,13 +237,18 @@ def bench_reader_command(args: argparse.Namespace) -> None:
 
 def bench_hearing_command(args: argparse.Namespace) -> None:
   """`mdm bench hearing`."""
-  peers = None if args.peers is None else _names(args.peers)
+  peers = None if args.peers is None else split_names(args.peers)
   hearing.bench_hearing(args, peers=peers, batch=args.batch or 16, **_reading(args))
 
 
 def bench_encode_command(args: argparse.Namespace) -> None:
   """`mdm bench encode`."""
   encoding.bench_encode(args, _rounds(args))
+
+
+def bench_attention_command(args: argparse.Namespace) -> None:
+  """`mdm bench attention`."""
+  attention.bench_attention(args, peers=_peers(args), rounds=_rounds(args))
 
 
 def bench_sampler_command(args: argparse.Namespace) -> None:
@@ -301,7 +260,7 @@ def bench_sampler_command(args: argparse.Namespace) -> None:
   report = api.bench_sampler(
     args.config,
     args.set,
-    samplers=_names(args.samplers),
+    samplers=split_names(args.samplers),
     steps=_counts(args),
     length=args.length,
     batch=args.batch or 8,
@@ -358,14 +317,14 @@ COMMANDS = {
 
 def _peers(args: argparse.Namespace) -> list[str]:
   """`--peers`, or all."""
-  return _names(PEERS[args.what] if args.peers is None else args.peers)
+  return split_names(PEERS[args.what] if args.peers is None else args.peers)
 
 
 def _reading(args: argparse.Namespace) -> dict[str, Any]:
   """What benchmarks of readers and of recognisers share."""
   decoders = DECODERS[args.what] if args.decoders is None else args.decoders
   return {
-    "decoders": _names(decoders),
+    "decoders": split_names(decoders),
     "rounds": _rounds(args),
     "sample": SAMPLE[args.what] if args.sample is None else args.sample,
   }
@@ -380,15 +339,10 @@ def _rounds(args: argparse.Namespace) -> int:
   return int(args.rounds)
 
 
-def _names(text: str) -> list[str]:
-  """The parts of "a,b"; none of ""."""
-  return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _counts(args: argparse.Namespace) -> list[int]:
   """`--steps` as numbers."""
   text = STEPS[args.what] if args.steps is None else args.steps
-  counts = _names(text)
+  counts = split_names(text)
   if not counts or not all(part.isdecimal() and int(part) > 0 for part in counts):
     raise ValueError(f"--steps {text} must be positive numbers, as in 1,2,3.")
   return [int(part) for part in counts]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mdm.cli.options import add_overrides
 from mdm.cli.output import write_result
 
 
@@ -15,7 +16,10 @@ def add_commands(add: Any) -> None:
     compile_command,
     "compile a config's step for devices that need not be there: does it fit, what "
     "does it send, how fast can it be",
-    "mdm compile configs/diffusion/md4_owt.py --topology v5e:4x4",
+    "mdm compile configs/diffusion/md4_owt.py --devices 8 --chip v5p --table",
+    "mdm compile configs/diffusion/md4_owt.py --scaling 8,64 --chip v5p",
+    "mdm compile configs/text/doge_20m.py --platform tpu",
+    "mdm compile configs/diffusion/md4_owt.py --topology v5e:4x4    # needs libtpu",
   )
   command.add_argument(
     "config",
@@ -58,7 +62,7 @@ def add_commands(add: Any) -> None:
     action="store_true",
     help="tell also of what the memory of --chip does not hold",
   )
-  command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  add_overrides(command)
 
 
 def compile_command(args: argparse.Namespace) -> None:

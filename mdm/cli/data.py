@@ -3,7 +3,10 @@
 import argparse
 from typing import Any
 
+from mdm.cli.options import add_overrides
 from mdm.cli.output import print_numbers, write_result
+
+ACTIONS = ("list", "build", "show", "check")
 
 
 def add_commands(add: Any) -> None:
@@ -12,20 +15,23 @@ def add_commands(add: Any) -> None:
     "data",
     data_command,
     "list, build, show or check data sets, or check an image, a sound or texts",
+    "mdm data list",
+    "mdm data build configs/diffusion/mdiff4str_tiny.py",
     "mdm data show configs/diffusion/mdiff4str_tiny.py --out words.png",
+    "mdm data check photo.png",
   )
-  data.add_argument("action", choices=("list", "build", "show", "check"))
+  data.add_argument("action", choices=ACTIONS, help="what to do")
   data.add_argument(
     "name", nargs="?", help="data set, config whose data is meant, or file"
   )
-  data.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  add_overrides(data, "override a setting, as in data.folder=photos")
   data.add_argument("--force", action="store_true", help="build again what is there")
   data.add_argument(
     "--out",
     default="data.png",
     help="picture written by show, where examples are images",
   )
-  data.add_argument("--split", default="train")
+  data.add_argument("--split", default="train", help="part shown (default: train)")
 
 
 def data_command(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from mdm.cli.options import add_run
 from mdm.cli.output import print_numbers, write_result
 
 
@@ -12,9 +13,11 @@ def add_commands(add: Any) -> None:
     "encode",
     encode_command,
     "write a vector of each line of texts, or of each image",
-    "mdm encode runs/minilm sentences.txt --out vectors.npy",
+    "mdm encode models/minilm sentences.txt --out vectors.npy",
+    'mdm encode models/minilm --text "A man eats." --out vector.npy',
+    "mdm encode runs/mae photo.jpg --out vector.npy",
   )
-  encode.add_argument("run_folder", metavar="RUN")
+  add_run(encode)
   encode.add_argument(
     "files", nargs="*", metavar="FILE", help="texts in UTF-8, one a line; or images"
   )

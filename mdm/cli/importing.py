@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from mdm.cli.options import add_overrides
 from mdm.cli.output import print_numbers, write_result
 
 
@@ -14,6 +15,7 @@ def add_commands(add: Any) -> None:
     "write published weights as exported ones: MAE (a .pth or .safetensors file), or "
     "a folder with a config.json of a known model_type (BERT, ViT, ViTMAE, Doge ...)",
     "mdm import mae_pretrain_vit_base.pth runs/mae_vit_b",
+    "mdm import all-MiniLM-L6-v2 models/minilm",
   )
   command.add_argument("source", metavar="FILE", help="a file, or a folder")
   command.add_argument("folder", metavar="DIR", help="folder to write")
@@ -22,13 +24,7 @@ def add_commands(add: Any) -> None:
   )
   command.add_argument("--heads", type=int, help="of an encoder of unpublished width")
   command.add_argument("--decoder-heads", type=int, help="likewise of a decoder")
-  command.add_argument(
-    "--set",
-    action="append",
-    default=[],
-    metavar="KEY=VALUE",
-    help="a setting of the config, as method.norm_pixels=False",
-  )
+  add_overrides(command, "a setting of the config, as method.norm_pixels=False")
   command.add_argument("--force", action="store_true", help="replace files there")
 
 

@@ -16,7 +16,10 @@ def add_commands(add: Any) -> None:
     "draw how images are read, filled in, put together or named, or how a text or an "
     "image appears, pass by pass; of speech what is hidden, its codes, or letters as "
     "they come; questions and answers; or every mask there is (`mdm plot masks`)",
+    "mdm plot runs/reader word.png --out denoising.png",
+    "mdm plot runs/mae --out filled.png",
     'mdm plot runs/text --prompt "in the beginning" --out text.gif',
+    "mdm plot masks --out masks.png",
   )
   plot.add_argument(
     "run_folder", metavar="RUN", help="a run, or `masks` (a run so named: ./masks)"

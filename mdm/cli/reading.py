@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from mdm.cli.options import add_run
 from mdm.cli.output import write_result
 
 
@@ -13,9 +14,12 @@ def add_commands(add: Any) -> None:
     "predict",
     predict_command,
     "read words, name images, or write down recordings with the times of words",
-    "mdm predict runs/reader word.png --decoder ar",
+    "mdm predict reader photo.png",
+    "mdm predict runs/reader word.png --decoder ar --json -",
+    "mdm predict runs/named photos/cat/1.jpg --top 3",
+    "mdm predict digits clip.wav --resampler soxr",
   )
-  predict.add_argument("run_folder", metavar="RUN")
+  add_run(predict)
   add_decoding(predict)
   add_hearing(predict)
   predict.add_argument("--top", type=int, help="classes of an image to rank")

@@ -12,6 +12,8 @@ def add_commands(add: Any) -> None:
     "results",
     results_command,
     "write RESULTS.md from the results stored in configs/results",
+    "mdm results",
+    "mdm results --check",
     "mdm results --add numbers.json --section mae",
   )
   results.add_argument(

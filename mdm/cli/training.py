@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from mdm.cli.options import add_overrides, add_run
 from mdm.cli.output import print_numbers, write_result
 
 
@@ -16,17 +17,15 @@ def add_commands(add: Any) -> None:
     train_command,
     "train a config; again to resume",
     "mdm train configs/diffusion/mdiff4str_tiny.py --workdir runs/reader",
+    "mdm train image/mae_folder --workdir runs/mae --set data.folder=photos",
+    "mdm train image/mae_cifar10 --find-lr --out rates.png",
   )
   train.set_defaults(joins=True)
-  train.add_argument("config", help="a config file")
-  train.add_argument("--workdir", help="folder of the run; --find-lr needs none")
   train.add_argument(
-    "--set",
-    action="append",
-    default=[],
-    metavar="KEY=VALUE",
-    help="override a setting, as in train.steps=100",
+    "config", help="a config file, or the name of one that comes with mdm"
   )
+  train.add_argument("--workdir", help="folder of the run; --find-lr needs none")
+  add_overrides(train)
   train.add_argument(
     "--profile",
     action="store_true",
@@ -40,19 +39,24 @@ def add_commands(add: Any) -> None:
   )
   train.add_argument("--out", metavar="PNG", help="with --find-lr: draw the losses")
   evaluate = add(
-    "eval", eval_command, "run a run's evaluations", "mdm eval runs/reader"
+    "eval",
+    eval_command,
+    "run a run's evaluations",
+    "mdm eval runs/reader --json numbers.json",
+    "mdm eval runs/reader --set eval.words.num_steps=5",
   )
   evaluate.set_defaults(joins=True)
-  evaluate.add_argument("run_folder", metavar="RUN")
+  add_run(evaluate)
   evaluate.add_argument("--step", type=int, help="checkpoint (default: newest)")
-  evaluate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  add_overrides(evaluate, "override a setting, as in eval.words.num_steps=5")
   export = add(
     "export",
     export_command,
     "write a run's weights, config and card",
     "mdm export runs/reader weights/reader --dtype bfloat16",
+    "mdm export runs/mae weights/mae --layout mae",
   )
-  export.add_argument("run_folder", metavar="RUN")
+  add_run(export)
   export.add_argument("folder", metavar="DIR", help="folder to write")
   export.add_argument("--dtype", default="float32", help="float32 or bfloat16")
   export.add_argument("--step", type=int, help="checkpoint (default: newest)")
@@ -79,6 +83,7 @@ def add_commands(add: Any) -> None:
     claim_command,
     "train A against B with seeds and compare",
     "mdm claim configs/claims/mdiff4str.py --workdir runs/claim",
+    "mdm claim configs/claims/mae.py --workdir runs/mae --first-seed 2 --seeds 1",
   )
   claim.set_defaults(joins=True)
   claim.add_argument("config", help="a claim's file")
@@ -93,7 +98,7 @@ def add_commands(add: Any) -> None:
   claim.add_argument(
     "--report", metavar="FILE", help="page to write (default: WORKDIR/report.html)"
   )
-  claim.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+  add_overrides(claim, "override a setting of every arm, as in train.steps=100")
 
 
 def train_command(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mdm.cli.options import add_overrides, add_run
 from mdm.cli.output import write_result
 
 
@@ -13,9 +14,11 @@ def add_commands(add: Any) -> None:
     "sample",
     sample_command,
     "write texts that begin with a prompt or fill a template's holes, or draw images",
+    'mdm sample runs/text --prompt "in the beginning " --show-steps',
     'mdm sample runs/text --template "in the beginning [MASK:3] created" --num 3',
+    "mdm sample runs/md4_cifar10 --out grid.png",
   )
-  sample.add_argument("run_folder", metavar="RUN")
+  add_run(sample)
   add_sampling(sample)
   sample.add_argument("--num", type=int, help="texts (default: 1) or images (16)")
   sample.add_argument(
@@ -30,8 +33,9 @@ def add_commands(add: Any) -> None:
     "tell how likely texts are (bits per character, perplexity, with standard errors), "
     "or write how sure a recogniser is of each frame of recordings",
     "mdm score runs/text book.txt --json scores.json",
+    "mdm score runs/ctc_prompts --out sure.npz",
   )
-  score.add_argument("run_folder", metavar="RUN")
+  add_run(score)
   score.add_argument("files", nargs="*", metavar="FILE", help="texts in UTF-8")
   score.add_argument(
     "--text", action="append", default=[], help="a text itself, instead of a file"
@@ -43,7 +47,7 @@ def add_commands(add: Any) -> None:
     default=32,
     help="network passes to each window of an upper bound (default: 32)",
   )
-  score.add_argument("--seed", type=int, default=0)
+  score.add_argument("--seed", type=int, default=0, help="of what is hidden (0)")
   sounds = score.add_argument_group("recordings")
   sounds.add_argument(
     "--out", metavar="FILE.npz", help="confidences of frames, for data.confidences"
@@ -80,14 +84,8 @@ def add_sampling(command: argparse.ArgumentParser) -> None:
   how.add_argument("--top-p", type=float, help="draw from the likeliest so much (1)")
   how.add_argument("--guidance", type=float, help="how far to lean on the prompt (0)")
   how.add_argument("--block-length", type=int, help="open so many tokens at a time")
-  how.add_argument("--seed", type=int)
-  how.add_argument(
-    "--set",
-    action="append",
-    default=[],
-    metavar="KEY=VALUE",
-    help="other settings of the sampler, as grid=cosine or eta=0.02",
-  )
+  how.add_argument("--seed", type=int, help="of what is drawn (0)")
+  add_overrides(how, "other settings of the sampler, as grid=cosine or eta=0.02")
 
 
 def read_sampling(args: argparse.Namespace) -> dict[str, Any]:

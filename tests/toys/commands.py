@@ -1,5 +1,6 @@
 """Commands in texts, read as a shell and the real parser would read them."""
 
+import argparse
 import re
 import shlex
 
@@ -15,6 +16,21 @@ def find_commands(text, language="bash"):
   blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
   lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
   return [line for line in map(str.strip, lines) if line.startswith("mdm ")]
+
+
+def find_commands_of(parser):
+  """The parser of each command, by its name."""
+  [action] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+  return action.choices
+
+
+def find_examples(command=None):
+  """The lines at the end of a command's help, or of that of all commands."""
+  parser = app.make_parser()
+  parser = parser if command is None else find_commands_of(parser)[command]
+  head, _, end = parser.format_help().rpartition("\nexample")
+  assert head and end.partition("\n")[0] in (":", "s:"), f"{command} has no examples"
+  return [line.strip() for line in end.splitlines()[1:]]
 
 
 def parse(line):
