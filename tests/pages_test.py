@@ -22,6 +22,7 @@ def read_rows(text):
 
 
 ROWS = read_rows(PYTORCH)
+EXPECTED = read_rows((ROOT / "CONTRIBUTING.md").read_text())
 
 
 def test_the_table_of_names_is_read_whole():
@@ -61,6 +62,20 @@ def test_a_checkpoint_goes_through_the_map_of_the_page_and_back():
     np.testing.assert_array_equal(back[name], array)
   kernel = room["params"]["head"]["kernel"]
   np.testing.assert_array_equal(kernel, there["classifier.weight"].T)
+
+
+@pytest.mark.parametrize("row", EXPECTED, ids=[row[0] for row in EXPECTED])
+def test_what_is_said_to_be_there_has_a_command_or_a_file(row):
+  _, verdict, evidence, told = row
+  found = NAME.findall(evidence)
+  assert verdict in ("yes", "part", "no") and bool(found) == (verdict != "no")
+  assert told or verdict != "part", "part of what?"
+  for name in found:
+    names.check_name(name)
+
+
+def test_every_expectation_is_answered():
+  assert len(EXPECTED) >= 24
 
 
 @pytest.mark.parametrize("page", ["README.md", "FROM_PYTORCH.md", "CONTRIBUTING.md"])

@@ -42,8 +42,10 @@ def parse(line):
   words = shlex.split(line, comments=True)
   try:
     args = app.parse(words[1:])
-  except SystemExit:
-    raise ValueError(f"{line}: no command of mdm, see above") from None
+  except SystemExit as asked:
+    if asked.code:
+      raise ValueError(f"{line}: no command of mdm, see above") from None
+    return None
   for word in words:
     if NAMED.fullmatch(word) and not any(name in word for name in GUIDES):
       config.find(word)

@@ -27,7 +27,7 @@ def check_name(name):
     assert callable(getattr(Model, verb[1], None)), f"{name}: models have no such verb"
   elif re.match(r"mdm(\.\w+)+$", name):
     find_in_python(name)
-  elif "/" in name or re.fullmatch(r"[A-Z_]+\.md", name):
+  elif re.match(r"[\w.]+/", name) or re.fullmatch(r"[A-Z_]+\.md", name):
     assert (ROOT / name).exists(), f"{name} is no file"
   elif name.partition("=")[0] in ("seed", "dtype"):
     config.load(ROOT / "configs/image/mae_folder.py", [name] if "=" in name else [])
