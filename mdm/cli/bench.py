@@ -39,7 +39,7 @@ EXAMPLES = (
   "mdm bench speech configs/speech/ctc_prompts.py",
   "mdm bench times runs/text",
   "mdm bench attention --decode                          # one token before a cache",
-  "mdm bench attention --aot v5e                         # compiled, not run",
+  "mdm bench attention --aot v5e                         # needs libtpu, no TPU",
 )
 
 
