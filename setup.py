@@ -49,6 +49,7 @@ TEST = [
   "setuptools>=77",
   "nbclient>=0.10",
   "ipykernel>=6.29",
+  "tensorboardX>=2.6.2",
 ]
 
 

@@ -12,6 +12,14 @@ from mdm.cli.output import print_numbers, write_result
 
 def add_commands(add: Any) -> None:
   """Their parsers; `add` makes one with the options that all share."""
+  _add_train(add)
+  _add_eval(add)
+  _add_export(add)
+  _add_claim(add)
+
+
+def _add_train(add: Any) -> None:
+  """Of `mdm train`."""
   train = add(
     "train",
     train_command,
@@ -38,6 +46,10 @@ def add_commands(add: Any) -> None:
     "one: a tenth of that whose smoothed loss is least",
   )
   train.add_argument("--out", metavar="PNG", help="with --find-lr: draw the losses")
+
+
+def _add_eval(add: Any) -> None:
+  """Of `mdm eval`."""
   evaluate = add(
     "eval",
     eval_command,
@@ -49,6 +61,10 @@ def add_commands(add: Any) -> None:
   add_run(evaluate)
   evaluate.add_argument("--step", type=int, help="checkpoint (default: newest)")
   add_overrides(evaluate, "override a setting, as in eval.words.num_steps=5")
+
+
+def _add_export(add: Any) -> None:
+  """Of `mdm export`."""
   export = add(
     "export",
     export_command,
@@ -78,6 +94,10 @@ def add_commands(add: Any) -> None:
   export.add_argument(
     "--layout", metavar="NAME", help="as mae, vit, bert: as their published files"
   )
+
+
+def _add_claim(add: Any) -> None:
+  """Of `mdm claim`."""
   claim = add(
     "claim",
     claim_command,
