@@ -168,7 +168,7 @@ def _decoder(spec: Config, config: Config) -> list[Weight]:
 def _blocks(name: str, path: tuple[str, ...], spec: Config) -> list[Weight]:
   """Weights of a stack of layers."""
   d, h = spec["width"], spec["heads"]
-  hidden = int(d * spec.get("mlp_ratio", 4.0))
+  hidden = round(d * spec.get("mlp_ratio", 4.0))
   weights = []
   for i in range(spec["depth"]):
     there, here = f"{name}.{i}", (*path, f"block_{i}")

@@ -9,7 +9,6 @@ Difference: dropout belongs to a training, not to its weights: it is not read, a
 written as 0.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -177,16 +176,13 @@ def _stack(given: Config, names: Config, hidden: str) -> dict[str, Any]:
       f"{found['width']}; mend {CONFIG}."
     )
   wide = _number(given, hidden, WIDE[hidden])
-  ratio = wide / found["width"]
-  if int(found["width"] * ratio) != wide:  # rounded to just below
-    ratio = math.nextafter(ratio, math.inf)
-  return found | {"mlp_ratio": ratio}
+  return found | {"mlp_ratio": wide / found["width"]}
 
 
 def _named(spec: Config, names: Config, hidden: str) -> dict[str, Any]:
   """The reverse of `_stack`."""
   there = {name: spec[k] for k, (name, _) in names.items()}
-  return there | {hidden: int(spec["width"] * spec["mlp_ratio"])}
+  return there | {hidden: round(spec["width"] * spec["mlp_ratio"])}
 
 
 def _pair(given: Config, name: str, default: int) -> tuple[int, int]:

@@ -62,7 +62,7 @@ class Neighbours(nn.Module):
     mix = Linear((width,), ("embed", "mlp"), dtype=self.dtype, name="mix")
     x = x + nn.Dropout(self.dropout, deterministic=not train)(mix(y))
     mlp = Mlp(
-      int(width * self.mlp_ratio),
+      round(width * self.mlp_ratio),
       self.activation,
       self.dropout,
       dtype=self.dtype,

@@ -138,7 +138,7 @@ class ConformerBlock(nn.Module):
 
   def _think(self, x: Float[Array, "b n d"], name: str) -> Float[Array, "b n d"]:
     """An MLP of each frame by itself."""
-    hidden = int(x.shape[-1] * self.mlp_ratio)
+    hidden = round(x.shape[-1] * self.mlp_ratio)
     mlp = Mlp(hidden, "silu", self.dropout, dtype=self.dtype, name=name)
     y = LayerNorm(self.epsilon, name=f"norm_{name}")(x)
     return mlp(y, train=not self.deterministic)

@@ -72,7 +72,7 @@ class ConvBlock(nn.Module):
       y = conv(width, groups=self.heads, dtype=self.dtype, name=f"conv_{i}")(y)
     x = LayerNorm(name="norm_mix")(x + self._drop(y, rate))
     mlp = Mlp(
-      int(width * self.mlp_ratio),
+      round(width * self.mlp_ratio),
       kernel_init=_LINEAR_INIT,
       dtype=self.dtype,
       name="mlp",

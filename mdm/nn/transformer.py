@@ -74,7 +74,7 @@ class Block(nn.Module):
         return cross(queries, memory).reshape(y.shape)  # br n d
 
       x = self._add(x, "norm_cross", look, rate)
-    hidden = int(x.shape[-1] * self.mlp_ratio)
+    hidden = round(x.shape[-1] * self.mlp_ratio)
     mlp = Mlp(hidden, self.activation, self.dropout, name="mlp", **make)
     return self._add(
       x, "norm_mlp", lambda y: mlp(y, train=not self.deterministic), rate

@@ -90,12 +90,12 @@ def describe(method: Method, cfg: ml_collections.ConfigDict) -> dict[str, Any]:
     "hidden_size": encoder.width,
     "num_hidden_layers": encoder.depth,
     "num_attention_heads": encoder.heads,
-    "intermediate_size": int(encoder.width * encoder.mlp_ratio),
+    "intermediate_size": round(encoder.width * encoder.mlp_ratio),
     "layer_norm_eps": encoder.epsilon,
     "decoder_hidden_size": decoder.width,
     "decoder_num_hidden_layers": decoder.depth,
     "decoder_num_attention_heads": decoder.heads,
-    "decoder_intermediate_size": int(decoder.width * decoder.mlp_ratio),
+    "decoder_intermediate_size": round(decoder.width * decoder.mlp_ratio),
   }
 
 

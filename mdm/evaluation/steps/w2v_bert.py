@@ -129,7 +129,7 @@ def describe(method: Method, cfg: ml_collections.ConfigDict) -> dict[str, Any]:
       "hidden_size": width,
       "num_hidden_layers": first.depth + second.depth,
       "num_attention_heads": first.heads,
-      "intermediate_size": int(width * first.mlp_ratio),
+      "intermediate_size": round(width * first.mlp_ratio),
       "conv_depthwise_kernel_size": first.kernel,
       "position_embeddings_type": POSITIONS[first.positions],
       "hidden_act": "silu",
